@@ -1,0 +1,72 @@
+"""Policies by name: for the command line, for stages, and for saved models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from routelab.bundle import Bundle, read_bundle
+from routelab.errors import PolicyError
+from routelab.policies.base import Choice, Estimates, Policy
+from routelab.policies.baselines.fixed import FixedPolicy
+from routelab.policies.baselines.oracle import OraclePolicy
+from routelab.policies.baselines.random import RandomPolicy
+from routelab.policies.baselines.rule import RulePolicy
+from routelab.policies.epsilon_greedy import EpsilonGreedyPolicy
+from routelab.policies.forest import ForestPolicy
+from routelab.policies.forest_classifier import ForestClassifierPolicy
+from routelab.policies.means import MeansPolicy
+from routelab.policies.objective import Objective
+from routelab.policies.thompson import ThompsonPolicy
+
+POLICIES: dict[str, type[Policy]] = {
+    "best-single": FixedPolicy,
+    "train-means": MeansPolicy,
+    "random-mix": RandomPolicy,
+    "rule": RulePolicy,
+    "forest": ForestPolicy,
+    "forest-classifier": ForestClassifierPolicy,
+    "epsilon-greedy": EpsilonGreedyPolicy,
+    "thompson": ThompsonPolicy,
+    "oracle": OraclePolicy,
+}
+
+
+def policy_from_bundle(bundle: Bundle) -> Policy:
+    """The policy stored in ``bundle``, whatever its class.
+
+    Raises:
+        PolicyError: the bundle holds no policy of this version.
+    """
+    classes = {cls.__name__: cls for cls in POLICIES.values()}
+    if bundle.kind not in classes:
+        raise PolicyError(f"{bundle.kind!r} is no policy; known are {', '.join(sorted(classes))}")
+    return classes[bundle.kind].from_bundle(bundle)
+
+
+def load_policy(path: str | Path) -> Policy:
+    """Read any policy that ``save`` wrote.
+
+    Raises:
+        PolicyError: the folder is missing, damaged, or holds no policy.
+    """
+    return policy_from_bundle(read_bundle(path))
+
+
+__all__ = [
+    "POLICIES",
+    "Choice",
+    "EpsilonGreedyPolicy",
+    "Estimates",
+    "FixedPolicy",
+    "ForestClassifierPolicy",
+    "ForestPolicy",
+    "MeansPolicy",
+    "Objective",
+    "OraclePolicy",
+    "Policy",
+    "RandomPolicy",
+    "RulePolicy",
+    "ThompsonPolicy",
+    "load_policy",
+    "policy_from_bundle",
+]

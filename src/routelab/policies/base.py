@@ -1,0 +1,224 @@
+"""The contract of a policy: estimates in, one arm and its propensity out."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+
+from routelab.bundle import Bundle, read_bundle, write_bundle
+from routelab.errors import PolicyError
+from routelab.policies.objective import Objective
+
+Floats = NDArray[np.float64]
+Features = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Estimates:
+    """What a policy expects of each arm.
+
+    Args:
+        quality: (n, k) in [0, 1].
+        cost: (n, k) USD per request.
+        latency: (n, k) seconds, or None where no latency was ever observed.
+        quality_se: (n, k) standard error of ``quality``, or None.
+    """
+
+    quality: Floats
+    cost: Floats
+    latency: Floats | None = None
+    quality_se: Floats | None = None
+
+    def scores(self, objective: Objective) -> Floats:
+        """Constrained utility (n, k) under ``objective``."""
+        return objective.scores(self.quality, self.cost, self.latency)
+
+
+class Choice:
+    """One decision: the arm, its propensity and the estimates behind it.
+
+    Args:
+        arm: column index of the chosen provider.
+        propensity: probability in (0, 1] with which the policy chose this arm, or a function that computes it.
+        estimates: of this request, shapes (1, k), or a function that computes them.
+
+    A function is called once, when its value is first read (that is, when the decision is recorded).
+    """
+
+    __slots__ = ("_estimates", "_propensity", "arm")
+
+    def __init__(
+        self, arm: int, propensity: float | Callable[[], float], estimates: Estimates | Callable[[], Estimates]
+    ) -> None:
+        self.arm = arm
+        self._propensity = propensity
+        self._estimates = estimates
+
+    @property
+    def estimates(self) -> Estimates:
+        """What the policy expected of each arm, shapes (1, k)."""
+        if callable(self._estimates):
+            self._estimates = self._estimates()
+        return self._estimates
+
+    @property
+    def propensity(self) -> float:
+        """Probability of the chosen arm."""
+        if callable(self._propensity):
+            self._propensity = float(self._propensity())
+        return self._propensity
+
+    def __repr__(self) -> str:
+        return f"Choice(arm={self.arm}, propensity={self.propensity:.4g})"
+
+
+class Policy(BaseEstimator):
+    """Base of all policies: a scikit-learn style estimator that scores arms and chooses one.
+
+    A subclass says what it learns (``fit`` and perhaps ``update``), what it expects (``predict``) and what it stores
+    (``_state``, ``_restore``). Without more it is greedy: the arm of the highest utility, with propensity 1.
+
+    Attributes:
+        providers_: names of the arms (k,), in the order of the columns; "0", "1", … when ``fit`` was not told.
+    """
+
+    @property
+    def providers_(self) -> tuple[str, ...]:
+        """Names of the arms (k,), empty before the fit."""
+        return getattr(self, "_names", ())
+
+    @abstractmethod
+    def fit(
+        self,
+        X: Features,
+        quality: Floats,
+        cost: Floats,
+        latency: Floats | None = None,
+        *,
+        providers: Sequence[str] | None = None,
+    ) -> Self:
+        """Learn from recorded outcomes.
+
+        Args:
+            X: (n, p) features.
+            quality: (n, k) in [0, 1], NaN = not observed.
+            cost: (n, k) USD, NaN = not observed.
+            latency: (n, k) seconds, NaN = not observed, or None.
+            providers: names of the k arms.
+
+        Raises:
+            PolicyError: shapes disagree, values are out of range, or an arm was never observed.
+        """
+
+    @abstractmethod
+    def predict(self, X: Features) -> Estimates:
+        """Estimates of every arm for (n, p) features."""
+
+    def update(self, x: Features, arm: int, reward: float, cost: float | None = None) -> None:
+        """Learn from one outcome of the chosen arm; only bandits can."""
+        raise PolicyError(f"{type(self).__name__} learns by `fit` only; use a bandit policy for `update`")
+
+    def action_probabilities(self, X: Features, objective: Objective) -> Floats:
+        """Probability (n, k) of each arm for each row of (n, p) features."""
+        scores = self.predict(X).scores(objective)
+        probabilities = np.zeros(scores.shape)
+        probabilities[np.arange(len(scores)), scores.argmax(axis=1)] = 1.0
+        return probabilities
+
+    def propensities(self, x: Features, objective: Objective) -> Callable[[], Floats]:
+        """A function that gives the (k,) probabilities of the present state, even after later updates."""
+        probabilities = self.action_probabilities(x[None, :], objective)[0]
+        return lambda: probabilities
+
+    def select(self, x: Features, objective: Objective, rng: np.random.Generator) -> Choice:
+        """Choose an arm for the features (p,) of one request."""
+        estimates = self.predict(x[None, :])
+        return Choice(int(estimates.scores(objective)[0].argmax()), 1.0, estimates)
+
+    def add_provider(self, name: str, *, quality: float = 0.5, cost: float = 0.0, latency: float | None = None) -> Self:
+        """Add an arm at run time with what is believed of it until it is observed."""
+        raise PolicyError(f"{type(self).__name__} cannot add a provider; fit it again with {name!r} in the data")
+
+    def remove_provider(self, name: str) -> Self:
+        """Remove an arm at run time; the others keep what they learned."""
+        raise PolicyError(f"{type(self).__name__} cannot remove {name!r}; fit it again without that provider")
+
+    @abstractmethod
+    def _state(self) -> Bundle:
+        """What ``save`` writes beside the parameters and the names of the arms."""
+
+    @abstractmethod
+    def _restore(self, bundle: Bundle) -> None:
+        """Take back what ``_state`` gave."""
+
+    def save(self, path: str | Path) -> None:
+        """Write the fitted policy to the folder ``path`` (JSON, flat arrays, ONNX; no pickle).
+
+        Raises:
+            PolicyError: the policy is not fitted, or ``path`` holds something else.
+        """
+        write_bundle(path, self.to_bundle())
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read a policy that ``save`` wrote.
+
+        Raises:
+            PolicyError: the folder is missing, damaged, or holds another class of policy.
+        """
+        return cls.from_bundle(read_bundle(path, cls.__name__))
+
+    def to_bundle(self) -> Bundle:
+        """The fitted policy as JSON, flat arrays and ONNX."""
+        self.check_fitted()
+        state = self._state()
+        meta = {"params": params_to_json(self), "providers": list(self.providers_), "state": state.meta}
+        return Bundle(type(self).__name__, meta, state.arrays, state.onnx)
+
+    @classmethod
+    def from_bundle(cls, bundle: Bundle) -> Self:
+        """Inverse of ``to_bundle``."""
+        self = cls(**params_from_json(bundle.meta["params"]))
+        self._names = tuple(bundle.meta["providers"])
+        self._restore(Bundle(bundle.kind, bundle.meta["state"], bundle.arrays, bundle.onnx))
+        return self
+
+    def check_fitted(self) -> None:
+        """Refuse to go on before ``fit``.
+
+        Raises:
+            PolicyError: the policy has no arms yet.
+        """
+        if not self.providers_:
+            raise PolicyError(f"{type(self).__name__} is not fitted; call `fit` (or `add_provider` on a bandit) first")
+
+    def _position(self, name: str) -> int:
+        """Column of the arm called ``name``."""
+        self.check_fitted()
+        if name not in self.providers_:
+            raise PolicyError(f"provider {name!r} is unknown; the policy has {', '.join(self.providers_)}")
+        return self.providers_.index(name)
+
+
+def params_to_json(policy: BaseEstimator) -> dict[str, Any]:
+    """Constructor arguments as JSON; an ``Objective`` becomes a tagged mapping."""
+    return {
+        name: {"objective": asdict(value)} if isinstance(value, Objective) else value
+        for name, value in policy.get_params(deep=False).items()
+        if not isinstance(value, Policy)
+    }
+
+
+def params_from_json(params: dict[str, Any]) -> dict[str, Any]:
+    """Inverse of ``params_to_json``."""
+    return {
+        name: Objective(**value["objective"]) if isinstance(value, dict) and "objective" in value else value
+        for name, value in params.items()
+    }

@@ -1,0 +1,1 @@
+"""Opponents and bounds of a comparison, one policy a file."""

@@ -1,0 +1,105 @@
+"""What a router optimises: quality, less a price on cost and latency, within constraints."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from routelab.errors import RoutelabError
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """Utility = quality − cost_weight·cost_usd − latency_weight·latency_s, subject to constraints on the estimates.
+
+    Args:
+        cost_weight: λ ≥ 0, quality per USD.
+        latency_weight: μ ≥ 0, quality per second.
+        min_quality: estimated quality an arm must reach, in [0, 1].
+        max_cost: estimated cost an arm may not pass, USD per request.
+        max_latency: estimated latency an arm may not pass, seconds.
+
+    Raises:
+        RoutelabError: a negative or non-finite weight, or a bound outside its range.
+
+    >>> Objective(cost_weight=10.0).utility(np.array([0.9, 0.8]), np.array([0.02, 0.001]))
+    array([0.7 , 0.79])
+    """
+
+    cost_weight: float = 0.0
+    latency_weight: float = 0.0
+    min_quality: float | None = None
+    max_cost: float | None = None
+    max_latency: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse weights and bounds that mean nothing."""
+        for name in ("cost_weight", "latency_weight", "max_cost", "max_latency"):
+            value = getattr(self, name)
+            if value is not None and not (np.isfinite(value) and value >= 0.0):
+                raise RoutelabError(f"Objective.{name} is {value!r}; give a finite number ≥ 0")
+        if self.min_quality is not None and not 0.0 <= self.min_quality <= 1.0:
+            raise RoutelabError(f"Objective.min_quality is {self.min_quality!r}; give a number in [0, 1]")
+
+    @property
+    def constrained(self) -> bool:
+        """Whether any bound is set."""
+        return self.min_quality is not None or self.max_cost is not None or self.max_latency is not None
+
+    def utility(self, quality: Floats, cost: Floats, latency: Floats | None = None) -> Floats:
+        """Unconstrained utility, elementwise; arrays of one shape (…, k), latency needed only when it has a weight."""
+        value = quality - self.cost_weight * cost if self.cost_weight else quality
+        if self.latency_weight:
+            if latency is None:
+                raise RoutelabError("Objective.latency_weight is set, but no latency is known; train on latency_s")
+            value = value - self.latency_weight * latency
+        return value
+
+    def feasible(self, quality: Floats, cost: Floats, latency: Floats | None = None) -> NDArray[np.bool_]:
+        """Arms (…, k) whose estimates meet the constraints; where none does, those with the least violation."""
+        excess = np.zeros(np.broadcast_shapes(np.shape(quality), np.shape(cost)))
+        if self.min_quality is not None:
+            excess += np.maximum(0.0, self.min_quality - quality) / max(self.min_quality, 1e-12)
+        if self.max_cost is not None:
+            excess += np.maximum(0.0, cost - self.max_cost) / max(self.max_cost, 1e-12)
+        if self.max_latency is not None:
+            if latency is None:
+                raise RoutelabError("Objective.max_latency is set, but no latency is known; train on latency_s")
+            excess += np.maximum(0.0, latency - self.max_latency) / max(self.max_latency, 1e-12)
+        mask: NDArray[np.bool_] = excess <= excess.min(axis=-1, keepdims=True)
+        return mask
+
+    def scores(self, quality: Floats, cost: Floats, latency: Floats | None = None) -> Floats:
+        """Utility (…, k) of the feasible arms, −inf for the others."""
+        value = self.utility(quality, cost, latency)
+        if not self.constrained:
+            return value
+        return np.where(self.feasible(quality, cost, latency), value, -np.inf)
+
+
+def cost_weight_sweep(cost: Floats, settings: int = 32) -> Floats:
+    """The default trade-off sweep: 0, then logarithmic up to where the cheapest provider always wins.
+
+    As quality spans at most [0, 1], the cheapest provider wins for sure once λ times the gap to the next mean
+    cost reaches 1; λ starts where the widest gap is worth 0.001 of quality. Only mean training costs are used.
+
+    Args:
+        cost: (n, k) USD, NaN = unobserved.
+        settings: length of the sweep, between 2 and 32.
+
+    >>> cost_weight_sweep(np.array([[0.001, 0.01, 0.1]]), settings=4).round(3)
+    array([0.00000e+00, 1.00000e-02, 1.05900e+00, 1.11111e+02])
+    """
+    if not 2 <= settings <= 32:
+        raise RoutelabError(f"a sweep has between 2 and 32 settings, got {settings}")
+    means = np.sort(np.nanmean(cost, axis=0))
+    widest = means[-1] - means[0]
+    if not widest > 0.0:
+        return np.zeros(1)
+    gaps = means[1:] - means[0]
+    narrowest = max(float(gaps[gaps > 0.0][0]), widest * 1e-6)
+    return np.concatenate([[0.0], np.geomspace(1e-3 / widest, 1.0 / narrowest, settings - 1)])

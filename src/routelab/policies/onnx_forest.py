@@ -1,0 +1,63 @@
+"""scikit-learn forests as ONNX graphs: a few microseconds a row, and a model file that runs no code."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from routelab.errors import PolicyError
+
+
+def to_onnx(forest: Any, width: int) -> bytes:
+    """Serialise a fitted forest over ``width`` float32 features; the same forest gives the same bytes."""
+    from skl2onnx import convert_sklearn
+    from skl2onnx.common.data_types import FloatTensorType
+
+    options = {id(forest): {"zipmap": False}} if hasattr(forest, "classes_") else None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the converter speaks of deprecations inside its own libraries
+        graph = convert_sklearn(
+            forest, "forest", [("x", FloatTensorType([None, width]))], options=options, target_opset=17
+        )
+    serialised: bytes = graph.SerializeToString(deterministic=True)
+    return serialised
+
+
+class OnnxForest:
+    """A forest answered by ONNX Runtime on one thread.
+
+    Args:
+        graph: bytes of ``to_onnx``.
+
+    Raises:
+        PolicyError: the bytes are no graph that ONNX Runtime can run.
+    """
+
+    def __init__(self, graph: bytes) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.log_severity_level = 4  # multi-output forests print a shape warning for every call
+        try:
+            session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        except Exception as error:
+            raise PolicyError(f"the ONNX graph cannot be read ({error}); save the model again") from None
+        self.width = int(session.get_inputs()[0].shape[1])
+        self._run = session.run
+        self._output = [session.get_outputs()[-1].name]
+
+    def __call__(self, X: Any) -> NDArray[np.float32]:
+        """Values (n, outputs) for features (n, width): regression outputs, or the probabilities of the classes.
+
+        Raises:
+            PolicyError: the features have another width.
+        """
+        X = np.ascontiguousarray(X, dtype=np.float32)
+        if X.ndim != 2 or X.shape[1] != self.width:
+            raise PolicyError(f"the forest was fitted on {self.width} features, got an array of shape {X.shape}")
+        values: NDArray[np.float32] = self._run(self._output, {"x": X})[0]
+        return values

@@ -1,0 +1,70 @@
+"""Recorded outcomes as policies learn from them: one set of checks for every ``fit``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from routelab.errors import PolicyError
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcomes:
+    """Training arrays of one shape, checked: features (n, p) float32, outcomes (n, k) float64 with NaN = unobserved."""
+
+    X: NDArray[np.float32]
+    quality: Floats
+    cost: Floats
+    latency: Floats | None
+    providers: tuple[str, ...]
+
+    @classmethod
+    def check(
+        cls, X: Any, quality: Any, cost: Any, latency: Any = None, providers: Sequence[str] | None = None
+    ) -> Outcomes:
+        """Convert and check the arguments of ``fit``; a latency that was never observed becomes None.
+
+        Raises:
+            PolicyError: shapes disagree, values are out of range, or an arm was never observed.
+        """
+        X = np.ascontiguousarray(X, dtype=np.float32)
+        quality, cost = np.asarray(quality, dtype=np.float64), np.asarray(cost, dtype=np.float64)
+        if quality.ndim != 2 or quality.shape != cost.shape or X.ndim != 2 or len(X) != len(quality):
+            raise PolicyError(
+                f"fit needs X (n, p), quality (n, k) and cost (n, k); got {X.shape}, {quality.shape}, {cost.shape}"
+            )
+        names = tuple(map(str, range(quality.shape[1]))) if providers is None else tuple(providers)
+        if len(names) != quality.shape[1] or len(set(names)) != len(names):
+            raise PolicyError(f"providers {names} do not name the {quality.shape[1]} columns once each")
+        if not np.isfinite(X).all():
+            row, column = np.argwhere(~np.isfinite(X))[0]
+            raise PolicyError(f"X[{row}, {column}] is {X[row, column]}; features must be finite, impute them first")
+        _check_range("quality", quality, 1.0, names)
+        _check_range("cost", cost, np.inf, names)
+        if latency is not None:
+            latency = np.asarray(latency, dtype=np.float64)
+            if latency.shape != quality.shape:
+                raise PolicyError(f"latency has shape {latency.shape}, quality {quality.shape}; give one shape")
+            _check_range("latency", latency, np.inf, names)
+            if np.isnan(latency).all(axis=0).any():
+                latency = None
+        for what, values in (("quality", quality), ("cost", cost)):
+            unseen = [name for name, column in zip(names, values.T, strict=True) if np.isnan(column).all()]
+            if unseen:
+                raise PolicyError(f"no {what} was ever observed for {', '.join(unseen)}; leave the provider out")
+        return cls(X, quality, cost, latency, names)
+
+
+def _check_range(what: str, values: Floats, highest: float, names: Sequence[str]) -> None:
+    bad = np.argwhere((values < 0.0) | (values > highest) | np.isinf(values))
+    if len(bad):
+        row, column = bad[0]
+        raise PolicyError(
+            f"{what}[{row}] of {names[column]} is {values[row, column]}; it must be finite and in [0, {highest:g}]"
+        )

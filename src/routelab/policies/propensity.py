@@ -1,0 +1,43 @@
+"""Probability that each arm of a Beta-Thompson sampler wins, by one-dimensional quadrature."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(6)
+_Z = np.array([-9.0, -6.0, -4.5, -3.5, -2.75, -2.0, -1.25, -0.5, 0.25, 1.0, 1.75, 2.5, 3.25, 4.25, 6.0, 9.0])
+
+
+def beta_argmax_probabilities(alpha: Floats, beta: Floats, offset: Floats) -> Floats:
+    """P(arm j has the largest θ_j + offset_j) for independent θ_j ~ Beta(α_j, β_j), all (k,), with α, β ≥ 1.
+
+    P_j = ∫ f_j(u − o_j) Π_{i≠j} F_i(u − o_i) du, by composite Gauss-Legendre between knots placed at each arm's mean
+    plus multiples of its standard deviation (and at the ends of its support), where the integrand is smooth.
+    The absolute error stays below 1e-4.
+
+    >>> beta_argmax_probabilities(np.array([1.0, 1.0]), np.array([1.0, 1.0]), np.zeros(2)).round(6)
+    array([0.5, 0.5])
+    """
+    from scipy.special import betainc, betaln, xlog1py, xlogy
+
+    mean = alpha / (alpha + beta)
+    deviation = np.sqrt(mean * (1.0 - mean) / (alpha + beta + 1.0))
+    spread = np.clip(mean[:, None] + deviation[:, None] * _Z, 0.0, 1.0)
+    knots = np.concatenate([(spread + offset[:, None]).ravel(), offset, offset + 1.0])
+    # below the largest lower end of a support some arm has F = 0, so nobody who is there can win
+    knots = np.unique(knots[knots >= offset.max()])
+    half = np.diff(knots)[:, None] / 2.0
+    points = ((knots[:-1, None] + half) + half * _NODES).ravel()
+    weights = (half * _WEIGHTS).ravel()
+    theta = points - offset[:, None]
+    inside = (theta > 0.0) & (theta < 1.0)
+    theta = np.clip(theta, 0.0, 1.0)
+    a, b = alpha[:, None], beta[:, None]
+    density = np.where(inside, np.exp(xlogy(a - 1.0, theta) + xlog1py(b - 1.0, -theta) - betaln(a, b)), 0.0)
+    below = betainc(a, b, theta)
+    wins = np.array([np.delete(below, arm, axis=0).prod(axis=0) for arm in range(len(alpha))])
+    probabilities = (density * wins) @ weights
+    return np.asarray(probabilities / probabilities.sum())

@@ -1,0 +1,178 @@
+"""ThompsonPolicy: Beta posteriors over each provider's quality, sampled to choose."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Self
+
+import numpy as np
+
+from routelab.bundle import Bundle
+from routelab.errors import PolicyError
+from routelab.policies.base import Choice, Estimates, Features, Floats, Policy
+from routelab.policies.objective import Objective
+from routelab.policies.outcomes import Outcomes
+from routelab.policies.propensity import beta_argmax_probabilities
+
+
+class ThompsonPolicy(Policy):
+    """Thompson sampling without context (Thompson, 1933; Chapelle & Li, 2011) on utility = θ − λ·mean cost.
+
+    θ_k ~ Beta(prior + Σr, prior + Σ(1 − r)). Rewards may be any number in [0, 1]: a fractional reward adds r to the
+    first count and 1 − r to the second, which has the right mean and, since a reward in [0, 1] varies at most as much
+    as a coin of the same mean, a posterior that is never too narrow. Constraints of the objective are judged on
+    posterior means. Propensities are exact to 1e-4 (``beta_argmax_probabilities``), computed when they are read.
+
+    Args:
+        prior: pseudo-count of each side of the Beta prior, ≥ 1 (1 = uniform).
+
+    Attributes:
+        counts_: (5, k): Σr, Σ(1 − r), observations of cost, mean cost in USD, mean latency in seconds (NaN = none).
+
+    >>> policy = ThompsonPolicy().add_provider("a").add_provider("b")
+    >>> for _ in range(50):
+    ...     policy.update(np.zeros(1), 0, 0.9)
+    ...     policy.update(np.zeros(1), 1, 0.1)
+    >>> bool(policy.action_probabilities(np.zeros((1, 1)), Objective())[0, 0] > 0.999)
+    True
+    """
+
+    def __init__(self, prior: float = 1.0) -> None:
+        self.prior = prior
+
+    def fit(
+        self,
+        X: Features,
+        quality: Floats,
+        cost: Floats,
+        latency: Floats | None = None,
+        *,
+        providers: Sequence[str] | None = None,
+    ) -> Self:
+        """Warm start from every observed cell; see ``Policy.fit``."""
+        data = Outcomes.check(X, quality, cost, latency, providers)
+        reward = np.nansum(data.quality, axis=0)
+        lost = (~np.isnan(data.quality)).sum(axis=0) - reward
+        seen = (~np.isnan(data.cost)).sum(axis=0).astype(float)
+        seconds = np.full(len(reward), np.nan) if data.latency is None else np.nanmean(data.latency, axis=0)
+        self.counts_ = np.stack([reward, lost, seen, np.nanmean(data.cost, axis=0), seconds])
+        self._names = data.providers
+        self._check_prior()
+        return self
+
+    def _check_prior(self) -> None:
+        if not self.prior >= 1.0:
+            raise PolicyError(f"ThompsonPolicy.prior is {self.prior!r}; give a number ≥ 1")
+
+    def add_provider(self, name: str, *, quality: float = 0.5, cost: float = 0.0, latency: float | None = None) -> Self:
+        """Add an arm with no observation but one believed cost, which the first observed cost replaces.
+
+        Raises:
+            PolicyError: the name is taken or the cost is negative.
+        """
+        self._check_prior()
+        names = self.providers_
+        if name in names:
+            raise PolicyError(f"provider {name!r} is there already; remove it first")
+        if not cost >= 0.0:
+            raise PolicyError(f"cost of {name!r} is {cost!r}; give USD ≥ 0")
+        column = np.array([[0.0], [0.0], [0.0], [cost], [np.nan if latency is None else latency]])
+        self.counts_ = np.hstack([self.counts_, column]) if names else column
+        self._names = (*names, name)
+        return self
+
+    def remove_provider(self, name: str) -> Self:
+        """Remove an arm and what it learned.
+
+        Raises:
+            PolicyError: the name is unknown, or it is the last arm.
+        """
+        position = self._position(name)
+        if len(self.providers_) == 1:
+            raise PolicyError(f"{name!r} is the last provider; add another before removing it")
+        self.counts_ = np.delete(self.counts_, position, axis=1)
+        self._names = self.providers_[:position] + self.providers_[position + 1 :]
+        return self
+
+    def update(self, x: Features, arm: int, reward: float, cost: float | None = None) -> None:
+        """Learn one outcome of ``arm``: a reward in [0, 1] and, where known, a cost in USD.
+
+        Raises:
+            PolicyError: the arm is unknown, the reward outside [0, 1], or the cost negative; nothing is learned then.
+        """
+        self.check_fitted()
+        if not 0 <= arm < len(self.providers_):
+            raise PolicyError(f"arm {arm} is unknown; the policy has arms 0 to {len(self.providers_) - 1}")
+        if not 0.0 <= reward <= 1.0:
+            raise PolicyError(f"reward {reward!r} is outside [0, 1]; scale it first")
+        if cost is not None and not 0.0 <= cost < np.inf:
+            raise PolicyError(f"cost {cost!r} is no number ≥ 0 in USD")
+        self.counts_[0, arm] += reward
+        self.counts_[1, arm] += 1.0 - reward
+        if cost is not None:
+            self.counts_[2, arm] += 1.0
+            self.counts_[3, arm] += (cost - self.counts_[3, arm]) / self.counts_[2, arm]
+
+    def predict(self, X: Features) -> Estimates:
+        """Posterior means and their deviations, the same for each of the n requests, each (n, k)."""
+        self.check_fitted()
+        return _estimates(*self._posterior(), self.counts_, len(X))
+
+    def _posterior(self) -> tuple[Floats, Floats]:
+        return self.prior + self.counts_[0], self.prior + self.counts_[1]
+
+    def _offset(self, alpha: Floats, beta: Floats, objective: Objective) -> Floats:
+        """What is added to θ (k,): minus the prices of cost and latency; −inf for arms that break a constraint."""
+        cost, latency = self.counts_[3], _latency(self.counts_)
+        offset = objective.utility(np.zeros(len(cost)), cost, latency)
+        if not objective.constrained:
+            return offset
+        return np.where(objective.feasible(alpha / (alpha + beta), cost, latency), offset, -np.inf)
+
+    def select(self, x: Features, objective: Objective, rng: np.random.Generator) -> Choice:
+        """Sample θ and choose the arm of the largest utility."""
+        self.check_fitted()
+        alpha, beta = self._posterior()
+        offset, counts = self._offset(alpha, beta, objective), self.counts_.copy()
+        arm = int((rng.beta(alpha, beta) + offset).argmax())
+        return Choice(
+            arm, lambda: float(_win_probabilities(alpha, beta, offset)[arm]), lambda: _estimates(alpha, beta, counts, 1)
+        )
+
+    def propensities(self, x: Features, objective: Objective) -> Callable[[], Floats]:
+        """A function that gives the (k,) win probabilities of the present posterior, even after later updates."""
+        self.check_fitted()
+        alpha, beta = self._posterior()
+        offset = self._offset(alpha, beta, objective)
+        return lambda: _win_probabilities(alpha, beta, offset)
+
+    def action_probabilities(self, X: Features, objective: Objective) -> Floats:
+        """Win probabilities (n, k), the same for each request."""
+        return np.tile(self.propensities(X, objective)(), (len(X), 1))
+
+    def _state(self) -> Bundle:
+        return Bundle("", {}, {"counts": self.counts_})
+
+    def _restore(self, bundle: Bundle) -> None:
+        self.counts_ = bundle.arrays["counts"]
+
+
+def _latency(counts: Floats) -> Floats | None:
+    return None if np.isnan(counts[4]).any() else counts[4]
+
+
+def _estimates(alpha: Floats, beta: Floats, counts: Floats, n: int) -> Estimates:
+    """Posterior means and deviations, repeated for ``n`` requests."""
+    mean = alpha / (alpha + beta)
+    deviation = np.sqrt(mean * (1.0 - mean) / (alpha + beta + 1.0))
+    latency = _latency(counts)
+    quality, cost, error = (np.tile(row, (n, 1)) for row in (mean, counts[3], deviation))
+    return Estimates(quality, cost, None if latency is None else np.tile(latency, (n, 1)), error)
+
+
+def _win_probabilities(alpha: Floats, beta: Floats, offset: Floats) -> Floats:
+    """Propensities (k,); an arm whose offset is −inf breaks a constraint and never wins."""
+    feasible = np.isfinite(offset)
+    out = np.zeros(len(offset))
+    out[feasible] = beta_argmax_probabilities(alpha[feasible], beta[feasible], offset[feasible])
+    return out

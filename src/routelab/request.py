@@ -1,0 +1,125 @@
+"""One request to be routed, and the estimates for what its caller left out."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from routelab.errors import RoutelabError
+
+UserTier = Literal["free", "premium"]
+
+_REASONING = re.compile(
+    r"\b(why|prove|proof|explain|derive|step by step|calculate|compute|solve|how many|how much|analy[sz]e|"
+    r"compare|evaluate|reason|therefore|implement|algorithm|debug|optimi[sz]e)\b",
+    re.IGNORECASE,
+)
+_LONG_PROMPT_WORDS = 400.0
+
+
+def estimate_requires_reasoning(prompt: str) -> bool:
+    """Whether ``prompt`` asks for derivation rather than recall, judged by its verbs.
+
+    >>> estimate_requires_reasoning("Prove that 7 is prime, step by step.")
+    True
+    >>> estimate_requires_reasoning("Translate 'good morning' into French.")
+    False
+    """
+    return _REASONING.search(prompt) is not None
+
+
+def estimate_complexity(prompt: str) -> float:
+    """Complexity of ``prompt`` in [0, 1]: half its length, a quarter word length, a quarter its asking for reasoning.
+
+    A caller who knows better passes ``estimated_complexity``; learned policies use this only as one feature.
+
+    >>> estimate_complexity("Hi!") < estimate_complexity("Prove the theorem of Pythagoras and explain each step.")
+    True
+    """
+    words = prompt.split()
+    if not words:
+        return 0.0
+    length = min(1.0, len(words) / _LONG_PROMPT_WORDS)
+    word_length = min(1.0, len(prompt) / len(words) / 12.0)
+    return 0.5 * math.sqrt(length) + 0.25 * word_length + 0.25 * estimate_requires_reasoning(prompt)
+
+
+@dataclass(frozen=True, slots=True)
+class LLMRequest:
+    """A request as a router sees it, before any provider answered.
+
+    Args:
+        prompt: text sent to the provider; empty only where ``features`` describe the request instead.
+        estimated_complexity: in [0, 1]; estimated from the prompt when left out.
+        requires_reasoning: estimated from the prompt when left out.
+        time_of_day: hour in [0, 24); noon when left out, so that no clock is read.
+        user_tier: "free" or "premium".
+        unit_id: whoever is treated alike in an experiment (a user, a conversation).
+        request_id: the caller's own name of the request.
+        features: numbers of the caller's own (the ``x_…`` columns of a table, without the prefix).
+
+    Raises:
+        RoutelabError: a field is out of its range.
+
+    >>> request = LLMRequest("Why is the sky blue?")
+    >>> request.requires_reasoning
+    True
+    """
+
+    prompt: str
+    estimated_complexity: float | None = None
+    requires_reasoning: bool | None = None
+    time_of_day: float = 12.0
+    user_tier: UserTier = "free"
+    unit_id: str | None = None
+    request_id: str | None = None
+    features: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Check ranges and fill in what was left out."""
+        if not isinstance(self.prompt, str):
+            raise RoutelabError(f"LLMRequest.prompt must be text, got {self.prompt!r}; pass a str")
+        if not self.prompt.strip() and not self.features:
+            raise RoutelabError("LLMRequest.prompt is empty; give a prompt, or numbers in `features`")
+        if self.estimated_complexity is None:
+            object.__setattr__(self, "estimated_complexity", estimate_complexity(self.prompt))
+        elif not 0.0 <= self.estimated_complexity <= 1.0:
+            raise RoutelabError(
+                f"LLMRequest.estimated_complexity is {self.estimated_complexity!r}; give a number in [0, 1]"
+            )
+        if self.requires_reasoning is None:
+            object.__setattr__(self, "requires_reasoning", estimate_requires_reasoning(self.prompt))
+        if not 0.0 <= self.time_of_day < 24.0:
+            raise RoutelabError(f"LLMRequest.time_of_day is {self.time_of_day!r}; give an hour in [0, 24)")
+        if self.user_tier not in ("free", "premium"):
+            raise RoutelabError(f"LLMRequest.user_tier is {self.user_tier!r}; give 'free' or 'premium'")
+
+
+REQUEST_NAMES: tuple[str, ...] = (
+    "prompt_length",
+    "estimated_complexity",
+    "requires_reasoning",
+    "hour_sin",
+    "hour_cos",
+    "user_tier",
+)
+
+
+def request_values(request: LLMRequest) -> tuple[float, ...]:
+    """The ``REQUEST_NAMES`` of one request: log(1 + characters), [0, 1], 0/1, the hour on a circle, 0 free / 1 premium.
+
+    >>> request_values(LLMRequest("Hi", estimated_complexity=0.5, time_of_day=6))[1:4]
+    (0.5, 0.0, 1.0)
+    """
+    angle = 2.0 * math.pi * request.time_of_day / 24.0
+    return (
+        math.log1p(len(request.prompt)),
+        float(request.estimated_complexity or 0.0),
+        float(request.requires_reasoning or 0.0),
+        math.sin(angle),
+        math.cos(angle),
+        float(request.user_tier == "premium"),
+    )

@@ -1,0 +1,243 @@
+"""Router: featurizer, policy, providers and log, joined so that every decision is known before it is executed."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from routelab.db_records import Decision, Outcome, new_decision_id
+from routelab.errors import RoutelabError
+from routelab.features import Matrix, RequestFeaturizer
+from routelab.performance_db import PerformanceDB
+from routelab.policies import Choice, Estimates, Objective, Policy
+from routelab.providers import Completion, Provider, ProviderError, ProviderPool
+from routelab.request import LLMRequest
+
+_MAX_PENDING = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class RoutingDecision:
+    """One decision of a router.
+
+    Args:
+        decision_id: under which the outcome joins later.
+        provider: that was chosen.
+        providers: names of the arms (k,).
+        propensity: probability with which the provider was chosen, in (0, 1].
+        estimates: what the policy expected of each arm, shapes (1, k).
+        objective: the trade-off it was made under.
+        policy: name of the policy that decided.
+    """
+
+    decision_id: str
+    provider: Provider
+    providers: tuple[str, ...]
+    propensity: float
+    estimates: Estimates
+    objective: Objective
+    policy: str
+
+
+class Router:
+    """What all routers share: decide, record, execute, learn.
+
+    Args:
+        providers: the arms; a pool, or providers that one is made of.
+        policy: chooses among them.
+        featurizer: fitted; None makes one that needs no training data (wordllama, a load slot per provider).
+        db: log of decisions and outcomes; None keeps no log.
+        objective: the trade-off.
+        seed: of the policy's draws.
+        clock: unix seconds.
+
+    Raises:
+        RoutelabError: the fitted policy knows other providers than the pool holds.
+    """
+
+    def __init__(
+        self,
+        providers: ProviderPool | Iterable[Provider],
+        policy: Policy,
+        *,
+        featurizer: RequestFeaturizer | None = None,
+        db: PerformanceDB | None = None,
+        objective: Objective = Objective(),
+        seed: int = 0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.pool = providers if isinstance(providers, ProviderPool) else ProviderPool(providers)
+        self.policy = policy
+        self.featurizer = featurizer or RequestFeaturizer(providers=self.pool.names).fit([LLMRequest("?")])
+        self.db = db
+        self.objective = objective
+        self.rng = np.random.default_rng(seed)
+        self.clock = clock
+        self.policy_version = 0
+        self.last_decision: RoutingDecision | None = None
+        self._pending: OrderedDict[str, tuple[Matrix, str]] = OrderedDict()
+        if policy.providers_:
+            self._check_arms(policy)
+
+    def _check_arms(self, policy: Policy) -> None:
+        if set(policy.providers_) != set(self.pool.names):
+            raise RoutelabError(
+                f"the policy was fitted for {', '.join(policy.providers_)}, the pool holds "
+                f"{', '.join(self.pool.names)}; give both the same providers"
+            )
+
+    def acting_policy(self) -> Policy:
+        """The policy that decides now."""
+        return self.policy
+
+    def features(self, request: LLMRequest) -> Matrix:
+        """Features (p,) of ``request`` under the present load."""
+        return self.featurizer.transform_one(request, self.pool.load())
+
+    def estimates(self, request: LLMRequest) -> dict[str, tuple[float, float]]:
+        """Expected quality in [0, 1] and cost in USD of each provider for ``request``, by name."""
+        policy = self.acting_policy()
+        expected = policy.predict(self.features(request)[None, :])
+        pairs = zip(expected.quality[0].tolist(), expected.cost[0].tolist(), strict=True)
+        return dict(zip(policy.providers_, pairs, strict=True))
+
+    def decide(self, request: LLMRequest) -> RoutingDecision:
+        """Choose a provider and record the decision; nothing is executed."""
+        policy, x = self.acting_policy(), self.features(request)
+        choice = policy.select(x, self.objective, self.rng)
+        return self._commit(request, x, policy, choice, type(policy).__name__)
+
+    def _commit(
+        self, request: LLMRequest, x: Matrix, policy: Policy, choice: Choice, label: str, forced: bool = False
+    ) -> RoutingDecision:
+        """Record ``choice`` and remember it until its outcome comes; ``forced`` means that no draw was involved."""
+        name = policy.providers_[choice.arm]
+        decision = RoutingDecision(
+            decision_id=new_decision_id(),
+            provider=self.pool[name],
+            providers=policy.providers_,
+            propensity=choice.propensity,
+            estimates=choice.estimates,
+            objective=self.objective,
+            policy=label,
+        )
+        if self.db is not None:
+            one_hot = np.eye(len(policy.providers_))[choice.arm]
+            self.db.record_decision(
+                Decision(
+                    decision_id=decision.decision_id,
+                    request_id=request.request_id or decision.decision_id,
+                    decided_at=self.clock(),
+                    provider=name,
+                    providers=policy.providers_,
+                    probabilities=one_hot if forced else policy.propensities(x, self.objective)(),
+                    propensity=choice.propensity,
+                    features=x,
+                    feature_set=self.featurizer.feature_set_,
+                    policy=label,
+                    policy_version=str(self.policy_version),
+                    objective=asdict(self.objective),
+                    unit_id=request.unit_id,
+                    prompt_sha256=hashlib.sha256(request.prompt.encode()).hexdigest(),
+                )
+            )
+        self._pending[decision.decision_id] = (x, name)
+        if len(self._pending) > _MAX_PENDING:
+            self._pending.popitem(last=False)
+        self.last_decision = decision
+        return decision
+
+    def record_outcome(
+        self,
+        decision_id: str,
+        *,
+        quality: float | None,
+        cost_usd: float,
+        latency_s: float | None = None,
+        input_tokens: int | None = None,
+        output_tokens: int | None = None,
+        error: str | None = None,
+    ) -> None:
+        """Join the outcome of a decision, however late, and let the policy learn from it.
+
+        Raises:
+            RoutelabError: the decision is unknown or has its outcome already, or a value is out of range.
+        """
+        if decision_id not in self._pending:
+            raise RoutelabError(f"decision {decision_id!r} is unknown to this router, or has its outcome already")
+        outcome = Outcome(decision_id, quality, cost_usd, self.clock(), latency_s, input_tokens, output_tokens, error)
+        if self.db is not None:
+            self.db.record_outcome(outcome)
+        x, name = self._pending.pop(decision_id)
+        if outcome.quality is not None and name in self.policy.providers_:
+            self._learn(x, name, outcome.quality, cost_usd)
+
+    def _learn(self, x: Matrix, name: str, quality: float, cost: float) -> None:
+        """Learn from one outcome; routers that learn in batches do nothing here."""
+
+    async def complete(self, request: LLMRequest) -> tuple[RoutingDecision, Completion]:
+        """Route ``request``, have it answered and record the outcome; a provider that fails falls to the next best.
+
+        Raises:
+            ProviderError: every provider failed; the message says what happened at each.
+        """
+        decision, failures = self.decide(request), dict[str, str]()
+        while True:
+            try:
+                completion = await self.pool.complete(decision.provider.name, request)
+            except ProviderError as error:
+                failures[decision.provider.name] = str(error)
+                self._record_completion(decision, error.completion, error=str(error))
+                decision = self._next_best(request, failures)
+            else:
+                self._record_completion(decision, completion)
+                return decision, completion
+
+    def _record_completion(
+        self, decision: RoutingDecision, completion: Completion | None, error: str | None = None
+    ) -> None:
+        """Record what a call came to; a failed one has quality 0, and cost 0 unless the provider said otherwise."""
+        self.record_outcome(
+            decision.decision_id,
+            quality=completion.quality if completion and not error else 0.0,
+            cost_usd=completion.cost_usd if completion else 0.0,
+            latency_s=completion.latency_s if completion else None,
+            input_tokens=completion.input_tokens if completion else None,
+            output_tokens=completion.output_tokens if completion else None,
+            error=error,
+        )
+
+    def _next_best(self, request: LLMRequest, failures: dict[str, str]) -> RoutingDecision:
+        """The arm of the highest utility among those that have not failed yet: a decision of its own."""
+        policy, x = self.acting_policy(), self.features(request)
+        left = [arm for arm, name in enumerate(policy.providers_) if name not in failures]
+        if not left:
+            told = "; ".join(f"{name}: {error}" for name, error in failures.items())
+            raise ProviderError(f"every provider failed: {told}")
+        expected = policy.predict(x[None, :])
+        scores = expected.scores(self.objective)[0]
+        arm = max(left, key=lambda j: scores[j])
+        label = f"{type(policy).__name__} after failure"
+        return self._commit(request, x, policy, Choice(arm, 1.0, expected), label, forced=True)
+
+    def add_provider(self, provider: Provider, *, quality: float = 0.5) -> None:
+        """Add a provider at run time, believed to have ``quality`` until it is observed."""
+        if self.policy.providers_:
+            self.policy.add_provider(provider.name, quality=quality, cost=typical_cost(provider))
+        self.pool.add(provider)
+
+    def remove_provider(self, name: str) -> None:
+        """Remove a provider at run time; outcomes still to come from it are recorded, not learned."""
+        if self.policy.providers_:
+            self.policy.remove_provider(name)
+        self.pool.remove(name)
+
+
+def typical_cost(provider: Provider) -> float:
+    """List price in USD of a request of 500 input and 200 output tokens: what is believed before any outcome."""
+    return provider.price.cost_usd(500, 200)

@@ -1,0 +1,184 @@
+"""MLRouter: routes by a learned policy, by hand-written rules until it is trained."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import clone
+
+from routelab.db_reading import TrainingData
+from routelab.errors import RoutelabError
+from routelab.features import RequestFeaturizer
+from routelab.performance_db import PerformanceDB
+from routelab.policies import ForestClassifierPolicy, ForestPolicy, Objective, Policy, RulePolicy
+from routelab.policies.forest_classifier import best_labels
+from routelab.providers import Provider, ProviderPool
+from routelab.request import LLMRequest
+from routelab.routers.base import Router, typical_cost
+
+_LEAST_REQUESTS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingReport:
+    """What a fit reached on requests that it did not see.
+
+    Args:
+        n_train: requests the evaluated policy was fitted on.
+        n_heldout: requests it was evaluated on; the router then serves a fit on all of them.
+        quality_mae: mean absolute error of estimated quality over the observed cells.
+        cost_mae_usd: the same of cost, in USD.
+        accuracy: share of held-out requests with two or more observed providers for which the policy chose the best
+            observed one; None where there is no such request.
+        utility: mean utility of the policy on the held-out requests that every provider answered; None without any.
+        best_single_utility: the same of the provider with the best mean training utility.
+    """
+
+    n_train: int
+    n_heldout: int
+    quality_mae: float
+    cost_mae_usd: float
+    accuracy: float | None
+    utility: float | None
+    best_single_utility: float | None
+
+
+class MLRouter(Router):
+    """Routes each request by ``policy``; while that is not fitted, by ``RulePolicy`` on list prices.
+
+    Args:
+        providers: the arms; a pool, or providers that one is made of.
+        policy: a ``ForestPolicy`` unless told otherwise. A ``ForestClassifierPolicy`` brings its own objective.
+        featurizer: fitted; None makes one that needs no training data.
+        db: log of decisions and outcomes, what ``train`` learns from.
+        objective: the trade-off.
+        heldout: share of the requests that ``train`` evaluates on.
+        seed: of the policy's draws and of the held-out split.
+        clock: unix seconds.
+
+    >>> from routelab.providers import simulated_providers
+    >>> router = MLRouter(simulated_providers(seed=0))
+    >>> asyncio.run(router.route(LLMRequest("Translate 'cheese' into French."))).name in router.pool.names
+    True
+    """
+
+    def __init__(
+        self,
+        providers: ProviderPool | Iterable[Provider],
+        policy: Policy | None = None,
+        *,
+        featurizer: RequestFeaturizer | None = None,
+        db: PerformanceDB | None = None,
+        objective: Objective = Objective(),
+        heldout: float = 0.2,
+        seed: int = 0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        policy = ForestPolicy() if policy is None else policy
+        if isinstance(policy, ForestClassifierPolicy):
+            objective = policy.objective
+        super().__init__(providers, policy, featurizer=featurizer, db=db, objective=objective, seed=seed, clock=clock)
+        self.heldout = heldout
+        self.seed = seed
+
+    def acting_policy(self) -> Policy:
+        """The trained policy, or the rules while there is none."""
+        if self.policy.providers_:
+            return self.policy
+        costs = np.array([[typical_cost(provider) for provider in self.pool]])
+        return RulePolicy().fit(np.zeros((1, 1)), np.full(costs.shape, 0.5), costs, providers=self.pool.names)
+
+    async def route(self, request: LLMRequest) -> Provider:
+        """The provider that should answer ``request``; the decision is recorded, its id is in ``last_decision``."""
+        return self.decide(request).provider
+
+    async def train(self) -> TrainingReport:
+        """Fit on what the log holds, evaluate on held-out requests, then serve a fit on all of them.
+
+        The fit runs in a thread, so that routing goes on; the new policy replaces the old one in one step.
+
+        Raises:
+            RoutelabError: there is no log, or it holds fewer than 20 answered requests.
+        """
+        if self.db is None:
+            raise RoutelabError("MLRouter has no db to train on; give db=PerformanceDB(…), or fit the policy yourself")
+        report, policy = await asyncio.to_thread(self._fit, self.db)
+        self.policy = policy
+        self.policy_version += 1
+        return report
+
+    def _fit(self, db: PerformanceDB) -> tuple[TrainingReport, Policy]:
+        data = db.get_training_data(self.featurizer.feature_set_)
+        if len(data.X) < _LEAST_REQUESTS:
+            raise RoutelabError(f"{len(data.X)} answered requests are too few; record at least {_LEAST_REQUESTS}")
+        arms = self._observed_arms(data)
+        held = _heldout_rows(data.X, self.heldout, np.random.default_rng(self.seed))
+        policy = self._fit_rows(data, arms, ~held)
+        report = self._evaluate(policy, data, arms, held)
+        final = self._fit_rows(data, arms, np.ones(len(held), dtype=bool))
+        self._cover_pool(final, data)
+        return report, final
+
+    def _observed_arms(self, data: TrainingData) -> NDArray[np.intp]:
+        """Columns of the providers that are still in the pool and were observed at least twice."""
+        seen = (~np.isnan(data.quality) & ~np.isnan(data.cost)).sum(axis=0) >= 2
+        arms = [j for j, name in enumerate(data.providers) if seen[j] and name in self.pool.names]
+        if len(arms) < 2:
+            raise RoutelabError("fewer than two providers have two graded outcomes; route and grade more requests")
+        return np.array(arms, dtype=np.intp)
+
+    def _fit_rows(self, data: TrainingData, arms: NDArray[np.intp], rows: NDArray[np.bool_]) -> Policy:
+        names = [data.providers[j] for j in arms]
+        quality, cost, latency = (values[np.ix_(rows, arms)] for values in (data.quality, data.cost, data.latency))
+        policy: Policy = clone(self.policy)
+        return policy.fit(data.X[rows], quality, cost, latency, providers=names)
+
+    def _cover_pool(self, policy: Policy, data: TrainingData) -> None:
+        """Give the pool's providers without outcomes the mean of the others, until they have some."""
+        for provider in self.pool:
+            if provider.name not in policy.providers_:
+                policy.add_provider(
+                    provider.name,
+                    quality=float(np.nanmean(data.quality)),
+                    cost=typical_cost(provider),
+                    latency=None if np.isnan(data.latency).all() else float(np.nanmean(data.latency)),
+                )
+
+    def _evaluate(
+        self, policy: Policy, data: TrainingData, arms: NDArray[np.intp], held: NDArray[np.bool_]
+    ) -> TrainingReport:
+        quality, cost, latency = (values[:, arms] for values in (data.quality, data.cost, data.latency))
+        expected = policy.predict(data.X[held])
+        chosen = policy.action_probabilities(data.X[held], self.objective)
+        labels = best_labels(quality[held], cost[held], _known(latency[held]), self.objective)
+        labelled = labels >= 0
+        utility = self.objective.utility(quality, cost, latency)
+        complete = ~np.isnan(utility[held]).any(axis=1)
+        best = int(np.nanmean(utility[~held], axis=0).argmax())
+        return TrainingReport(
+            n_train=int((~held).sum()),
+            n_heldout=int(held.sum()),
+            quality_mae=float(np.nanmean(np.abs(expected.quality - quality[held]))),
+            cost_mae_usd=float(np.nanmean(np.abs(expected.cost - cost[held]))),
+            accuracy=float(chosen[labelled, labels[labelled]].mean()) if labelled.any() else None,
+            utility=float((chosen * utility[held])[complete].sum(axis=1).mean()) if complete.any() else None,
+            best_single_utility=float(utility[held][complete, best].mean()) if complete.any() else None,
+        )
+
+
+def _known(latency: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    return None if np.isnan(latency).all(axis=0).any() else latency
+
+
+def _heldout_rows(X: NDArray[np.float32], share: float, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """About ``share`` of the rows; rows with the same features stay on one side, so that nothing leaks."""
+    _, group = np.unique(X, axis=0, return_inverse=True)
+    held: NDArray[np.bool_] = (rng.random(group.max() + 1) < share)[group.ravel()]
+    if held.all() or not held.any():
+        raise RoutelabError(f"a held-out share of {share} leaves one side empty; record more different requests")
+    return held

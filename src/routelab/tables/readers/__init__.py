@@ -1,0 +1,1 @@
+"""One reader per source: checked local files in, a tidy frame out."""

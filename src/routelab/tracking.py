@@ -1,0 +1,186 @@
+"""MLflow: one store, flat runs, batched metrics. The only module that imports mlflow (beside ``served_policy``)."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from routelab.errors import RoutelabError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from routelab.tables.table import PerformanceTable
+
+EXPERIMENT = "routelab"
+_BATCH = 1000  # MLflow's limit of metrics in one call
+
+
+def project_root(start: str | Path | None = None) -> Path:
+    """The folder of ``dvc.yaml`` at or above ``start``; for a DVC experiment's temporary copy, that of its origin.
+
+    Raises:
+        RoutelabError: no such folder.
+    """
+    here = Path(start or Path.cwd()).resolve()
+    for folder in (here, *here.parents):
+        if (folder / "dvc.yaml").is_file():
+            parts = folder.parts
+            if ".dvc" in parts:  # <root>/.dvc/tmp/exps/…: queued experiments run in a copy inside the project
+                return Path(*parts[: parts.index(".dvc")])
+            return folder
+    raise RoutelabError(f"{here} is in no routelab project (no dvc.yaml above it); change into one")
+
+
+def use_store(start: str | Path | None = None) -> str:
+    """Point MLflow to the project's one store, from wherever Python runs; returns its URI.
+
+    ``MLFLOW_TRACKING_URI`` wins where it is set; otherwise it is ``mlflow.db`` at the project's root.
+    """
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    import mlflow
+
+    uri = os.environ.get("MLFLOW_TRACKING_URI")
+    if not uri:
+        uri = f"sqlite:///{project_root(start) / 'mlflow.db'}"
+    mlflow.set_tracking_uri(uri)
+    return uri
+
+
+def _experiment_id() -> str:
+    import mlflow
+
+    found = mlflow.get_experiment_by_name(EXPERIMENT)
+    if found is not None:
+        return str(found.experiment_id)
+    # without an absolute folder, artifacts would land in whatever folder Python was started from
+    local = not os.environ.get("MLFLOW_TRACKING_URI")
+    location = (project_root() / "mlartifacts").as_uri() if local else None
+    return str(mlflow.create_experiment(EXPERIMENT, artifact_location=location))
+
+
+def git_commit() -> str:
+    """Commit of the working folder, "unknown" outside git."""
+    try:
+        answer = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return answer.stdout.strip()
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as dotted names.
+
+    >>> flatten({"forest": {"seed": 0}})
+    {'forest.seed': 0}
+    """
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat
+
+
+@contextmanager
+def run(stage: str, source: str, policy: str, seed: int, params: Mapping[str, Any]) -> Iterator[str]:
+    """A flat run named ``source · policy · stage``, tagged with stage, source, policy, seed, commit and experiment.
+
+    Yields:
+        The run's id. Inside, the functions of this module log to it.
+    """
+    import mlflow
+
+    use_store()
+    tags = {
+        "stage": stage,
+        "source": source,
+        "policy": policy,
+        "seed": str(seed),
+        "git_commit": git_commit(),
+        "dvc_experiment": os.environ.get("DVC_EXP_NAME", "workspace"),
+    }
+    with mlflow.start_run(
+        experiment_id=_experiment_id(), run_name=f"{source} · {policy} · {stage}", tags=tags
+    ) as active:
+        mlflow.log_params(flatten(params))
+        yield str(active.info.run_id)
+
+
+def log_metrics(metrics: Mapping[str, float], steps: Mapping[str, Any] | None = None) -> None:
+    """Log single ``metrics``, and ``steps`` (name -> one value per step), in one batch."""
+    import time
+
+    import mlflow
+    from mlflow.entities import Metric
+
+    now = int(time.time() * 1000)
+    batch = [Metric(_name(name), float(value), now, 0) for name, value in metrics.items()]
+    for name, values in (steps or {}).items():
+        batch += [Metric(_name(name), float(value), now, step) for step, value in enumerate(values)]
+    active = mlflow.active_run()
+    assert active is not None, "log_metrics works inside `with run(...)`"
+    for start in range(0, len(batch), _BATCH):
+        mlflow.MlflowClient().log_batch(active.info.run_id, metrics=batch[start : start + _BATCH])
+
+
+def _name(text: str) -> str:
+    """MLflow takes letters, digits and _-. :/ in the names of metrics."""
+    return "".join(letter if letter.isalnum() or letter in "_-. :/" else "_" for letter in text)
+
+
+def log_table(table: PerformanceTable, source: str, context: str) -> None:
+    """Log which data was used: shape, digest and name, not the data itself."""
+    import mlflow
+    import numpy as np
+    from mlflow.data.code_dataset_source import CodeDatasetSource
+    from mlflow.data.numpy_dataset import from_numpy
+
+    columns = {"quality": np.nan_to_num(table.quality, nan=-1.0), "cost_usd": np.nan_to_num(table.cost, nan=-1.0)}
+    mlflow.log_input(from_numpy(columns, CodeDatasetSource({"source": source}), name=source), context=context)
+
+
+def log_files(*paths: str | Path) -> None:
+    """Attach figures and reports to the run."""
+    import mlflow
+
+    for path in paths:
+        mlflow.log_artifact(str(path))
+
+
+def log_policy(policy: str | Path, featurizer: str | Path, example: pd.DataFrame) -> str:
+    """Log a saved policy with its featurizer as a pyfunc model (models from code, no pickle); returns its URI.
+
+    Args:
+        policy: folder that ``Policy.save`` wrote.
+        featurizer: folder that ``RequestFeaturizer.save`` wrote.
+        example: requests as rows (column ``prompt`` and what else of the request is known), for the signature.
+    """
+    import mlflow
+
+    from routelab import served_policy
+
+    answer = served_policy.route_frame(policy, featurizer, example)
+    logged = mlflow.pyfunc.log_model(
+        name="policy",
+        python_model=served_policy.__file__,
+        artifacts={"policy": str(policy), "featurizer": str(featurizer)},
+        signature=mlflow.models.infer_signature(example, answer, params={"cost_weight": 0.0}),
+        input_example=example,
+        pip_requirements=["routelab"],
+    )
+    return str(logged.model_uri)
+
+
+def runs() -> pd.DataFrame:
+    """All runs of the project as a DataFrame: ``params.…``, ``metrics.…``, ``tags.…``."""
+    import mlflow
+
+    use_store()
+    found: pd.DataFrame = mlflow.search_runs(search_all_experiments=True)
+    return found

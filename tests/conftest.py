@@ -1,0 +1,20 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from routelab.tables.sources import MIRROR
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture
+def mirror(monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The mirror of public files: the one that is set, else the one beside the repository."""
+    folder = Path(os.environ.get(MIRROR) or SHARED / "mirror")
+    if not folder.is_dir():
+        pytest.skip(f"no mirror of the public files: set {MIRROR}, or put one at {SHARED / 'mirror'}")
+    monkeypatch.setenv(MIRROR, str(folder))
+    return folder
