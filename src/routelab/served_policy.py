@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import mlflow
@@ -43,9 +42,10 @@ def answer(policy: Policy, featurizer: RequestFeaturizer, frame: pd.DataFrame, o
     )
 
 
-def route_frame(policy: str | Path, featurizer: str | Path, frame: pd.DataFrame) -> pd.DataFrame:
-    """``answer`` for saved models at λ = 0."""
-    return answer(load_policy(policy), RequestFeaturizer.load(featurizer), frame, Objective())
+def own_objective(policy: Policy) -> Objective:
+    """The trade-off that a policy was made for, or quality alone where it serves them all."""
+    objective: Objective = getattr(policy, "objective", Objective())
+    return objective
 
 
 class ServedPolicy(PythonModel):
@@ -60,7 +60,8 @@ class ServedPolicy(PythonModel):
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
         """Route each row of ``model_input``."""
-        objective = Objective(cost_weight=float((params or {}).get("cost_weight", 0.0)))
+        weight = (params or {}).get("cost_weight", own_objective(self.policy).cost_weight)
+        objective = Objective(cost_weight=float(weight))
         return answer(self.policy, self.featurizer, model_input, objective)
 
 

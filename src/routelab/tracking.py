@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from routelab.tables.table import PerformanceTable
 
 EXPERIMENT = "routelab"
+_DATABASE = "mlflow.db"
+_chosen_uris = [""]
 _BATCH = 1000  # MLflow's limit of metrics in one call
 
 
@@ -42,11 +45,14 @@ def use_store(start: str | Path | None = None) -> str:
     ``MLFLOW_TRACKING_URI`` wins where it is set; otherwise it is ``mlflow.db`` at the project's root.
     """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     import mlflow
 
-    uri = os.environ.get("MLFLOW_TRACKING_URI")
-    if not uri:
-        uri = f"sqlite:///{project_root(start) / 'mlflow.db'}"
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    if not uri or uri == _chosen_uris[-1]:
+        uri = f"sqlite:///{project_root(start) / _DATABASE}"
+        _chosen_uris.append(uri)  # set_tracking_uri exports it, and it must not pass for the user's own choice later
     mlflow.set_tracking_uri(uri)
     return uri
 
@@ -58,9 +64,11 @@ def _experiment_id() -> str:
     if found is not None:
         return str(found.experiment_id)
     # without an absolute folder, artifacts would land in whatever folder Python was started from
-    local = not os.environ.get("MLFLOW_TRACKING_URI")
-    location = (project_root() / "mlartifacts").as_uri() if local else None
-    return str(mlflow.create_experiment(EXPERIMENT, artifact_location=location))
+    database = Path(mlflow.get_tracking_uri().removeprefix("sqlite:///"))
+    location = (database.parent / "mlartifacts").as_uri() if database.name == _DATABASE else None
+    # the UI opens an experiment of this kind on its runs, not on a page for chat traces
+    tags = {"mlflow.experimentKind": "custom_model_development"}
+    return str(mlflow.create_experiment(EXPERIMENT, artifact_location=location, tags=tags))
 
 
 def git_commit() -> str:
@@ -130,8 +138,13 @@ def log_metrics(metrics: Mapping[str, float], steps: Mapping[str, Any] | None = 
 
 
 def _name(text: str) -> str:
-    """MLflow takes letters, digits and _-. :/ in the names of metrics."""
-    return "".join(letter if letter.isalnum() or letter in "_-. :/" else "_" for letter in text)
+    """The name of a metric as MLflow takes it: letters, digits and _-. :/, no path with empty or dotted steps.
+
+    >>> _name("quality/a//b?"), _name("quality/..")
+    ('quality/a/_/b_', 'quality/_')
+    """
+    kept = "".join(letter if letter.isalnum() or letter in "_-. :/" else "_" for letter in text)
+    return "/".join(step if step.strip(".") else "_" for step in kept.split("/"))[:250].rstrip("/")
 
 
 def log_table(table: PerformanceTable, source: str, context: str) -> None:
@@ -164,13 +177,17 @@ def log_policy(policy: str | Path, featurizer: str | Path, example: pd.DataFrame
     import mlflow
 
     from routelab import served_policy
+    from routelab.features import RequestFeaturizer
+    from routelab.policies import load_policy
 
-    answer = served_policy.route_frame(policy, featurizer, example)
+    loaded = load_policy(policy)
+    objective = served_policy.own_objective(loaded)
+    answer = served_policy.answer(loaded, RequestFeaturizer.load(featurizer), example, objective)
     logged = mlflow.pyfunc.log_model(
         name="policy",
         python_model=served_policy.__file__,
         artifacts={"policy": str(policy), "featurizer": str(featurizer)},
-        signature=mlflow.models.infer_signature(example, answer, params={"cost_weight": 0.0}),
+        signature=mlflow.models.infer_signature(example, answer, params={"cost_weight": objective.cost_weight}),
         input_example=example,
         pip_requirements=["routelab"],
     )

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from routelab.errors import RoutelabError
-from routelab.evaluation.curves import PolicyCurve, curve_of
+from routelab.evaluation.curves import PolicyCurve, complete_rows, curve_of
 from routelab.params import Params, load_params
 from routelab.policies.base import Floats
 
@@ -43,6 +43,17 @@ def models(source: str) -> Path:
 def reports(source: str) -> Path:
     """Folder of metrics, figures and tables."""
     return DATA / "reports" / source
+
+
+def written(path: Path) -> Path:
+    """``path``, where a stage has written it.
+
+    Raises:
+        RoutelabError: it is missing.
+    """
+    if not path.exists():
+        raise RoutelabError(f"{path} is missing; run `dvc repro` at the root of the project, which writes it")
+    return path
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -99,6 +110,20 @@ class Split:
         latency = None if self.latency is None else self.latency[mask]
         return Split(self.X[mask], self.quality[mask], self.cost[mask], latency, self.tasks[mask], self.providers)
 
+    def complete(self, name: str) -> Split:
+        """The prompts for which every provider's quality and cost are known; ``name`` is what errors call the split.
+
+        Raises:
+            RoutelabError: there is no such prompt.
+        """
+        mask = complete_rows(self.quality, self.cost)
+        if not mask.any():
+            raise RoutelabError(
+                f"{name}: no prompt has both quality and cost of all {len(self.providers)} providers; "
+                "bring such prompts, or leave out the providers with few outcomes"
+            )
+        return self.rows(mask)
+
     def write(self, path: Path) -> None:
         """Write as ``.npz``."""
         latency = np.full(self.quality.shape, np.nan) if self.latency is None else self.latency
@@ -119,9 +144,7 @@ class Split:
         Raises:
             RoutelabError: the file is missing.
         """
-        if not path.is_file():
-            raise RoutelabError(f"{path} is missing; run `dvc repro`, which writes it in the stage `featurize`")
-        with np.load(path, allow_pickle=False) as held:
+        with np.load(written(path), allow_pickle=False) as held:
             latency = held["latency"]
             return cls(
                 held["X"],
@@ -149,9 +172,7 @@ def read_curve(path: Path, split: Split) -> PolicyCurve:
     Raises:
         RoutelabError: the file is missing.
     """
-    if not path.is_file():
-        raise RoutelabError(f"{path} is missing; run `dvc repro`, which writes it in a training stage")
-    with np.load(path, allow_pickle=False) as held:
+    with np.load(written(path), allow_pickle=False) as held:
         return curve_of(path.stem, held["cost_weights"], held["probabilities"], split.quality, split.cost)
 
 

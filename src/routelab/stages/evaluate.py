@@ -9,7 +9,7 @@ import pandas as pd
 
 from routelab import tracking
 from routelab.evaluation.crossfit import cross_fit
-from routelab.evaluation.curves import PolicyCurve, complete_rows, policy_curve
+from routelab.evaluation.curves import PolicyCurve, policy_curve
 from routelab.metrics import cost_save, expected_calibration_error, perf_gain
 from routelab.params import Params
 from routelab.policies import FixedPolicy, MeansPolicy, OraclePolicy, Policy, RandomPolicy, RulePolicy, load_policy
@@ -47,8 +47,7 @@ def _calibration(source: str, held: Split) -> dict[str, float]:
 def evaluate(source: str, params: Params) -> None:
     """Score all policies on the evaluation split, cross-fitted, with paired bootstrap intervals."""
     train, everything = read_splits(source)
-    complete = complete_rows(everything.quality, everything.cost)
-    held = everything.rows(complete)
+    held = everything.complete(f"{source}, evaluation split")
     sweep = cost_weight_sweep(train.cost, params.evaluation.settings)
     curves = {curve.name: curve for curve in baseline_curves(train, held, sweep)}
     curves |= {name: read_curve(models(source) / f"{name}.npz", held) for name in TRAINED}
@@ -77,7 +76,7 @@ def evaluate(source: str, params: Params) -> None:
         "table": source,
         "n_train": len(train.X),
         "n_eval": len(held.X),
-        "n_eval_incomplete": int((~complete).sum()),
+        "n_eval_incomplete": len(everything.X) - len(held.X),
         "providers": len(held.providers),
         "single_hull_aiq": fitted.single[0],
         "oracle_aiq": fitted.oracle[0],
@@ -93,19 +92,7 @@ def evaluate(source: str, params: Params) -> None:
     write_json(reports(source) / "evaluation.json", report)
     for name, scores in policies.items():
         with tracking.run("evaluate", source, name, params.seed, params.evaluation.model_dump()):
-            tracking.log_metrics(
-                {
-                    key.replace("hull_gap_captured.", "gap_"): value
-                    for key, value in tracking.flatten(
-                        {
-                            "aiq": scores["aiq"],
-                            "hull_gap_captured": scores["hull_gap_captured"],
-                            "perf_gain": scores["perf_gain"],
-                            "cost_save": scores["cost_save"],
-                        }
-                    ).items()
-                }
-            )
+            tracking.log_metrics(tracking.flatten(scores))
             tracking.log_files(reports(source) / "evaluation.json")
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from routelab import plots, tracking
 from routelab.evaluation.bootstrap import resample_weights
-from routelab.evaluation.curves import PolicyCurve, complete_rows
+from routelab.evaluation.curves import PolicyCurve
 from routelab.params import Params
 from routelab.pareto import hypervolume, pareto_mask
 from routelab.policies.base import Floats
@@ -58,7 +58,7 @@ def _title(source: str, report: dict[str, Any]) -> str:
 def pareto(source: str, params: Params) -> None:
     """Mark the frontier among providers and policies, and draw it."""
     _, everything = read_splits(source)
-    held = everything.rows(complete_rows(everything.quality, everything.cost))
+    held = everything.complete(f"{source}, evaluation split")
     report = json.loads((reports(source) / "evaluation.json").read_text(encoding="utf-8"))
     points = pd.read_csv(reports(source) / "curves.csv")
     forest = read_curve(models(source) / "forest.npz", held)

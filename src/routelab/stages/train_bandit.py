@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from routelab import plots, tracking
-from routelab.evaluation.curves import complete_rows, curve_of
+from routelab import plots
+from routelab.evaluation.curves import curve_of
 from routelab.evaluation.replay import Replay, replay
 from routelab.params import Params
 from routelab.policies import EpsilonGreedyPolicy, Objective, Policy, ThompsonPolicy
@@ -16,9 +16,7 @@ from routelab.policies.base import Floats
 from routelab.policies.objective import cost_weight_sweep
 from routelab.stages.common import (
     Split,
-    collected,
     models,
-    point_metrics,
     read_splits,
     reports,
     stage,
@@ -26,7 +24,7 @@ from routelab.stages.common import (
     write_curve,
     write_json,
 )
-from routelab.tables.table import PerformanceTable
+from routelab.stages.training_run import log_training_run
 
 _POINTS = 150  # of a regret curve; more do not show
 
@@ -64,7 +62,10 @@ def _blind_regret(train: Split, objective: Objective, params: Params, seeds: int
 
 def train_bandit(source: str, params: Params) -> None:
     """Train ε-greedy and Thompson sampling for each trade-off and seed, save them, and log both to MLflow."""
-    train, held = (split.rows(complete_rows(split.quality, split.cost)) for split in read_splits(source))
+    train, held = (
+        split.complete(f"{source}, {name} split")
+        for name, split in zip(("training", "evaluation"), read_splits(source), strict=True)
+    )
     sweep = cost_weight_sweep(train.cost, params.bandit.settings)
     shown = Objective(cost_weight=float(sweep[len(sweep) // 2]))
     seeds = params.sized(params.bandit.seeds)
@@ -98,13 +99,19 @@ def train_bandit(source: str, params: Params) -> None:
         f"{source}: learning online saves {saved:.0%} of the regret of choosing at random (λ = {shown.cost_weight:.3g})"
     )
     figure = plots.save_figure(plots.plot_regret(regret, title=title), reports(source) / "regret.png")
-    table = PerformanceTable.read(collected(source))
     for name, curve in curves.items():
         mean = regret[regret["policy"] == name].groupby("step")["regret"].mean()
-        with tracking.run("train_bandit", source, name, params.seed, params.bandit.model_dump()):
-            tracking.log_table(table, source, "training")
-            tracking.log_metrics(report[name], point_metrics(curve, held.tasks) | {"regret": mean.to_numpy()})
-            tracking.log_files(figure)
+        log_training_run(
+            "train_bandit",
+            source,
+            curve,
+            held,
+            seed=params.seed,
+            params=params.bandit.model_dump(),
+            metrics=report[name],
+            series={"regret": mean.to_numpy()},
+            figures=(figure,),
+        )
 
 
 if __name__ == "__main__":

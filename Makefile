@@ -1,0 +1,39 @@
+# `make repro` reproduces every result, `make test` proves it. Both need only Python 3.11+, git and make.
+PYTHON ?= python3
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export MLFLOW_DISABLE_TELEMETRY := true
+
+.PHONY: repro test lab ui lint study speed
+
+repro: .venv/.ready
+	@# a downloaded archive has no .git, and DVC must be told so
+	@test -e .git || grep -qs no_scm .dvc/config.local || printf '[core]\n    no_scm = true\n' >> .dvc/config.local
+	dvc repro
+
+test: repro
+	pytest
+
+lab: .venv/.ready
+	jupyter lab notebooks
+
+ui: .venv/.ready
+	routelab ui
+
+lint: .venv/.ready
+	ruff check .
+	ruff format --check .
+	mypy
+
+study: .venv/.ready
+	dvc exp run --set-param size=full
+
+speed: .venv/.ready
+	pip install --quiet 'pytest-benchmark>=5.2'
+	pytest tests/benchmarks --benchmark-json data/reports/speed.json
+
+.venv/.ready: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("routelab needs Python 3.11 or newer; set PYTHON=…" if sys.version_info < (3, 11) else 0)'
+	@$(PYTHON) -c 'import ensurepip' || { echo 'routelab needs the venv module: install python3-venv'; exit 1; }
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.lock -e .
+	@touch $@

@@ -1,0 +1,57 @@
+"""What both training stages log of a policy: data, curve, figures and the saved model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from routelab import tracking
+from routelab.evaluation.curves import PolicyCurve
+from routelab.features import RequestFeaturizer
+from routelab.policies.base import Floats
+from routelab.stages.common import Split, collected, features, models, point_metrics
+from routelab.tables.table import PerformanceTable
+
+
+def request_example(featurizer: RequestFeaturizer) -> pd.DataFrame:
+    """Three requests of our own making, for a model's signature; own features of the table are 0."""
+    rows: dict[str, Any] = {"user_tier": ["free", "free", "premium"], "time_of_day": [9.0, 13.0, 21.0]}
+    if featurizer.has_text_:
+        rows["prompt"] = ["Translate 'cheese' into French.", "Why is the sky blue?", "Prove that 7 is prime."]
+    return pd.DataFrame(rows | {f"x_{name}": [0.0, 0.0, 0.0] for name in featurizer.own_names_})
+
+
+def log_training_run(
+    stage: str,
+    source: str,
+    curve: PolicyCurve,
+    held: Split,
+    *,
+    seed: int,
+    params: Mapping[str, Any],
+    metrics: Mapping[str, float],
+    series: Mapping[str, Floats] | None = None,
+    figures: tuple[Path, ...] = (),
+) -> None:
+    """Log one flat MLflow run of the policy ``curve.name`` and its model at ``data/models/<source>/<policy>``.
+
+    Args:
+        stage: that trained it.
+        source: of the data.
+        curve: of the policy on the evaluation split ``held``; logged per λ and per task.
+        held: evaluation split.
+        seed: of the training.
+        params: settings of the policy.
+        metrics: single numbers.
+        series: further numbers per step.
+        figures: PNG files.
+    """
+    folder = features(source) / "featurizer"
+    with tracking.run(stage, source, curve.name, seed, params):
+        tracking.log_table(PerformanceTable.read(collected(source)), source, "training")
+        tracking.log_metrics(metrics, point_metrics(curve, held.tasks) | dict(series or {}))
+        tracking.log_files(*figures)
+        tracking.log_policy(models(source) / curve.name, folder, request_example(RequestFeaturizer.load(folder)))

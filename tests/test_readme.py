@@ -1,0 +1,34 @@
+"""README's numbers are those that the stages wrote."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize(("column", "source"), enumerate(["paretobandit", "synthetic"], start=1))
+def test_the_results_table_states_what_the_evaluation_found(column: int, source: str) -> None:
+    report = json.loads((ROOT / "data" / "reports" / source / "evaluation.json").read_text(encoding="utf-8"))
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    header = next(line for line in readme.splitlines() if line.startswith("| policy |")).split("|")[column + 1]
+    counts = [int(number.replace(",", "")) for number in re.findall(r"\d[\d,]*", header)]
+    assert counts == [report["n_train"], report["n_eval"], report["providers"]]
+    for name, scores in report["policies"].items():
+        if name in ("oracle", "best-single"):
+            continue
+        row = next(line for line in readme.splitlines() if line.startswith(f"| {name} |"))
+        gap = scores["hull_gap_captured"]
+        told = "{estimate:.2f} [{low:.2f}, {high:.2f}]".format(**gap).replace("-0.00", "0.00")
+        assert row.split("|")[column + 1].strip() == told
+
+
+def test_every_file_that_the_readme_shows_is_there() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", readme)
+    assert links
+    assert not [link for link in links if not (ROOT / link).exists()]
