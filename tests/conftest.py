@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline import Pipeline, run_pipeline
 from routelab.tables.sources import MIRROR
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -18,3 +19,9 @@ def mirror(monkeypatch: pytest.MonkeyPatch) -> Path:
         pytest.skip(f"no mirror of the public files: set {MIRROR}, or put one at {SHARED / 'mirror'}")
     monkeypatch.setenv(MIRROR, str(folder))
     return folder
+
+
+@pytest.fixture(scope="session")
+def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
+    """A small project whose pipeline ran in real processes; its files are read only, its store takes further runs."""
+    return run_pipeline(tmp_path_factory.mktemp("pipeline"))

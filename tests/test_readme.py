@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.mark.parametrize(("column", "source"), enumerate(["paretobandit", "synthetic"], start=1))
+@pytest.mark.parametrize(("column", "source"), [(1, "paretobandit"), (2, "synthetic")])
 def test_the_results_table_states_what_the_evaluation_found(column: int, source: str) -> None:
     report = json.loads((ROOT / "data" / "reports" / source / "evaluation.json").read_text(encoding="utf-8"))
     readme = (ROOT / "README.md").read_text(encoding="utf-8")

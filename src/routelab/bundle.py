@@ -20,6 +20,7 @@ from routelab.errors import PolicyError
 
 FORMAT = 1
 _MANIFEST = "bundle.json"
+_SEAL = "sha256_of_manifest"
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,12 @@ def _files(bundle: Bundle) -> dict[str, bytes]:
     return files
 
 
+def _seal(manifest: Mapping[str, Any]) -> str:
+    """Digest of the manifest itself, so that a changed name or setting shows as well as a changed array."""
+    content = {key: value for key, value in manifest.items() if key != _SEAL}
+    return hashlib.sha256(json.dumps(content, sort_keys=True, allow_nan=False).encode()).hexdigest()
+
+
 def write_bundle(path: str | Path, bundle: Bundle) -> None:
     """Write ``bundle`` as the folder ``path``, replacing an older bundle there only once the new one is complete.
 
@@ -62,6 +69,7 @@ def write_bundle(path: str | Path, bundle: Bundle) -> None:
     files = _files(bundle)
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
     manifest = {"format": FORMAT, "kind": bundle.kind, "meta": bundle.meta, "sha256": digests}
+    manifest[_SEAL] = _seal(manifest)
     files[_MANIFEST] = (json.dumps(manifest, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
     path.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
@@ -91,13 +99,15 @@ def read_bundle(path: str | Path, kind: str | None = None) -> Bundle:
     try:
         manifest = json.loads((path / _MANIFEST).read_bytes())
         version, found = manifest["format"], manifest["kind"]
-        digests, meta = manifest["sha256"], manifest["meta"]
-    except FileNotFoundError:
+        digests, meta, seal = manifest["sha256"], manifest["meta"], manifest[_SEAL]
+    except (FileNotFoundError, NotADirectoryError):
         raise PolicyError(f"{path} holds no {_MANIFEST}; give the folder that `save` wrote") from None
     except (ValueError, KeyError, TypeError) as error:
         raise PolicyError(f"{path / _MANIFEST} is damaged ({error}); save the model again") from None
     if version != FORMAT:
         raise PolicyError(f"{path} has format {version!r}, this routelab reads {FORMAT}; fit and save the model again")
+    if seal != _seal(manifest):
+        raise PolicyError(f"{path / _MANIFEST} does not match its sha256; it was changed, save the model again")
     if kind is not None and found != kind:
         raise PolicyError(f"{path} holds a {found}, not a {kind}; load it with {found}.load")
     contents = {}

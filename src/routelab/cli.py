@@ -55,5 +55,5 @@ def run() -> None:
     """Entry point: bad input ends with one line and exit code 1."""
     try:
         app()
-    except RoutelabError as error:
+    except (RoutelabError, OSError) as error:
         sys.exit(f"routelab: {error}")

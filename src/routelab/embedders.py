@@ -102,15 +102,22 @@ class TfidfEmbedder:
         self.seed = seed
 
     def fit(self, texts: Sequence[str]) -> Self:
-        """Learn vocabulary, weights and components from the training texts."""
+        """Learn vocabulary, weights and components from the training texts.
+
+        Raises:
+            RoutelabError: the texts hold fewer than two different words.
+        """
         from sklearn.decomposition import TruncatedSVD
         from sklearn.feature_extraction.text import TfidfVectorizer
 
         vectorizer = TfidfVectorizer(max_features=20_000, sublinear_tf=True)
-        matrix = vectorizer.fit_transform(texts)
-        self.dimension = min(self.dimension, matrix.shape[1] - 1, matrix.shape[0])
-        if self.dimension < 1:
+        try:
+            matrix = vectorizer.fit_transform(texts)
+        except ValueError:  # not a single word
+            matrix = np.empty((0, 0))
+        if matrix.shape[1] < 2:
             raise RoutelabError("TF-IDF needs at least two different words in the prompts; use another embedder")
+        self.dimension = min(self.dimension, matrix.shape[1] - 1, matrix.shape[0])
         svd = TruncatedSVD(self.dimension, random_state=self.seed).fit(matrix)
         self._use(vectorizer.get_feature_names_out().tolist(), vectorizer.idf_, svd.components_)
         return self

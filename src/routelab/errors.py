@@ -4,6 +4,10 @@
 class RoutelabError(ValueError):
     """Base class of every error that routelab raises on purpose."""
 
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows (a hook of IPython): the sentence without the traceback, which ``%tb`` still has."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 class TableError(RoutelabError):
     """A table breaks the interchange format: names the file, the column, the rule and the first offending rows."""

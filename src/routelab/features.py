@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -73,6 +74,8 @@ class RequestFeaturizer(TransformerMixin, BaseEstimator):
         self.own_names_ = tuple(requests[0].features)
         texts = [request.prompt for request in requests]
         self.has_text_ = bool(texts[0].strip())
+        if any(bool(text.strip()) != self.has_text_ for text in texts):
+            raise RoutelabError("some requests have a prompt and others none; give each its text, or leave all out")
         self.embedder_ = make_embedder(self.embedder) if isinstance(self.embedder, str) else self.embedder
         if not self.has_text_:
             self.embedder_ = None
@@ -108,7 +111,8 @@ class RequestFeaturizer(TransformerMixin, BaseEstimator):
             size = self.embedder_.dimension if self.components_ is None else len(self.components_)
             names += [f"embedding_{i:03d}" for i in range(size)]
         self.feature_names_ = tuple(names)
-        digest = hashlib.sha256("\n".join([type(self.embedder_).__name__, *names]).encode())
+        meta = {} if self.embedder_ is None else _state(self.embedder_)[0]
+        digest = hashlib.sha256(json.dumps([type(self.embedder_).__name__, names, meta], sort_keys=True).encode())
         for array in self._arrays().values():
             digest.update(np.ascontiguousarray(array).tobytes())
         self.feature_set_ = digest.hexdigest()[:12]

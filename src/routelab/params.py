@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from routelab.errors import ParamsError
 
@@ -15,7 +15,7 @@ Positive = Annotated[int, Field(ge=1)]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class Sized(_Section):
@@ -52,7 +52,7 @@ class BanditParams(_Section):
     """Bandit passes over the training split."""
 
     epsilon: Annotated[float, Field(ge=0.0, le=1.0)]
-    prior: Annotated[float, Field(ge=1.0)]
+    prior: Annotated[float, Field(ge=1.0, allow_inf_nan=False)]
     settings: Annotated[int, Field(ge=2, le=32)]
     seeds: Sized
 
@@ -69,7 +69,7 @@ class Params(_Section):
     """All settings of the pipeline."""
 
     size: Literal["small", "full"]
-    seed: Annotated[int, Field(ge=0)]
+    seed: Annotated[int, Field(ge=0, lt=2**32)]  # what scikit-learn takes
     sources: Annotated[list[str], Field(min_length=1)]
     synthetic_requests: Sized
     train_fraction: Share
@@ -79,15 +79,15 @@ class Params(_Section):
     bandit: BanditParams
     evaluation: EvaluationParams
 
-    @model_validator(mode="after")
-    def _sources_are_known(self) -> Self:
+    @field_validator("sources")
+    @classmethod
+    def _sources_are_known(cls, names: list[str]) -> list[str]:
         from routelab.tables.sources import SOURCES
 
         tables = [name for name, source in SOURCES.items() if source.kind == "table"]
-        unknown = [name for name in self.sources if name not in tables]
-        if unknown or len(set(self.sources)) != len(self.sources):
-            raise ValueError(f"sources must be different names out of {', '.join(tables)}; got {self.sources}")
-        return self
+        if not set(names) <= set(tables) or len(set(names)) != len(names):
+            raise ValueError(f"Input should be different names out of {', '.join(tables)}")
+        return names
 
     def sized(self, value: Sized) -> int:
         """The number for this run's ``size``."""
@@ -105,11 +105,27 @@ def load_params(path: str | Path = "params.yaml") -> Params:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ParamsError(f"{path} is missing; run from the root of the project") from None
-    except yaml.YAMLError as error:
-        raise ParamsError(f"{path} is no YAML: {error}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ParamsError(f"{path} is no YAML: {' '.join(str(error).split())}; mend it and run again") from None
     try:
         return Params.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"]) or "the whole file"
-        raise ParamsError(f"{path}: {field} is {first['input']!r}: {first['msg']}; change it and run again") from None
+        field = _field(first["loc"], content)
+        # a field with alternatives, such as a number or "sqrt", has an error for each
+        told = " or ".join(each["msg"] for each in error.errors() if _field(each["loc"], content) == field)
+        shown = field or "the file as a whole"
+        if field and first["type"] != "missing":
+            shown += f" is {first['input']!r}"
+        raise ParamsError(f"{path}: {shown}: {told}; change it and run again") from None
+
+
+def _field(place: tuple[int | str, ...], content: Any) -> str:
+    """Dotted name of a field, without what pydantic adds for its alternatives."""
+    names: list[str] = []
+    for name in place:
+        if names and not isinstance(content, dict):
+            break
+        names.append(str(name))
+        content = content.get(name) if isinstance(content, dict) else None
+    return ".".join(names)

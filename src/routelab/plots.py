@@ -14,6 +14,7 @@ from matplotlib import ticker
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from scipy import stats
 
 from routelab.hull import upper_hull
 
@@ -29,7 +30,7 @@ def theme() -> Iterator[None]:
         yield
 
 
-def new_axes(width: float = 8.0, height: float = 5.0) -> Axes:
+def new_axes(width: float = 11.0, height: float = 5.0) -> Axes:
     """Axes on a figure of its own, without a window."""
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure.subplots()
@@ -81,7 +82,7 @@ def plot_frontier(
         ax: drawn on; None makes a new figure.
     """
     with theme():
-        ax = new_axes(width=11.0) if ax is None else ax
+        ax = new_axes() if ax is None else ax
         singles = np.array(list(providers.values()))
         hull = _mixtures(singles[upper_hull(singles[:, 0], singles[:, 1])])
         ax.plot(hull[:, 0] * 1e3, hull[:, 1], color="0.45", linestyle="--", label="best mixture of fixed providers")
@@ -96,6 +97,7 @@ def plot_frontier(
                 ax.fill_between(points[order, 0] * 1e3, low, high, color=colour, alpha=0.18, linewidth=0)
         _plot_providers(ax, providers)
         _cost_axis(ax)
+        ax.margins(0.05, 0.09)  # room for the names below the lowest provider
         ax.set_ylabel("mean quality")
         ax.set_title(title or "Cost and quality of policies and single providers", loc="left")
         ax.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=9, labelspacing=0.9)
@@ -105,9 +107,9 @@ def plot_frontier(
 def _plot_policy(ax: Axes, points: NDArray[np.float64], colour: Colour, label: str) -> None:
     """A line through the settings, or a cross for a policy that has only one."""
     if len(np.unique(points.round(12), axis=0)) == 1:
-        ax.plot(
-            points[:1, 0] * 1e3, points[:1, 1], color=colour, label=label, marker="X", linestyle="none", markersize=9
-        )
+        cost, quality = points[0]
+        # above the mark of the provider that it may equal
+        ax.plot(cost * 1e3, quality, "X", color=colour, label=label, markersize=9, zorder=6)
         return
     path = _mixtures(points)
     ax.plot(path[:, 0] * 1e3, path[:, 1], color=colour, label=label, linewidth=2.0)
@@ -142,7 +144,9 @@ def plot_regret(regret: pd.DataFrame, *, title: str | None = None, ax: Axes | No
     """
     with theme():
         ax = new_axes() if ax is None else ax
-        sns.lineplot(regret, x="step", y="regret", hue="policy", style="policy", errorbar=("ci", 95), seed=0, ax=ax)
+        # Student's t: a bootstrap of a handful of seeds is too narrow, and takes seconds
+        interval = ("se", float(stats.t.ppf(0.975, regret["seed"].nunique() - 1)))
+        sns.lineplot(regret, x="step", y="regret", hue="policy", style="policy", errorbar=interval, ax=ax)
         ax.set_xlabel("requests routed")
         ax.set_ylabel("cumulative regret (utility)")
         ax.set_title(title or "Regret grows as long as a policy has something to learn", loc="left")

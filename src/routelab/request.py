@@ -96,6 +96,9 @@ class LLMRequest:
             raise RoutelabError(f"LLMRequest.time_of_day is {self.time_of_day!r}; give an hour in [0, 24)")
         if self.user_tier not in ("free", "premium"):
             raise RoutelabError(f"LLMRequest.user_tier is {self.user_tier!r}; give 'free' or 'premium'")
+        for name, value in self.features.items():
+            if not math.isfinite(value):
+                raise RoutelabError(f"LLMRequest.features[{name!r}] is {value!r}; give a finite number")
 
 
 REQUEST_NAMES: tuple[str, ...] = (

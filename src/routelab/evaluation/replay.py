@@ -45,7 +45,7 @@ def replay(
         rng: of the policy's own draws.
 
     Raises:
-        RoutelabError: an outcome is missing, or the policy has another number of arms.
+        RoutelabError: an outcome is missing, shapes disagree, or the policy has another number of arms.
 
     >>> from routelab.policies import ThompsonPolicy
     >>> policy = ThompsonPolicy().add_provider("good").add_provider("bad")
@@ -54,6 +54,8 @@ def replay(
     >>> bool((run.arms[-50:] == 0).mean() > 0.95)
     True
     """
+    if len(X) != len(quality) or quality.shape != cost.shape:
+        raise RoutelabError(f"X has {len(X)} rows, quality {quality.shape}, cost {cost.shape}; give one row per prompt")
     if np.isnan(quality).any() or np.isnan(cost).any():
         raise RoutelabError("replay needs every outcome; drop the prompts with a missing quality or cost")
     if len(policy.providers_) != quality.shape[1]:

@@ -102,8 +102,9 @@ class EpsilonGreedyPolicy(Policy):
 
     def propensities(self, x: Features, objective: Objective) -> Callable[[], Floats]:
         """A function that gives the (k,) probabilities of the present state, even after later updates."""
-        explored, exploit = self._explored(x[None, :], objective)[0], self.base_.propensities(x, objective)
-        return lambda: self.epsilon * explored + (1.0 - self.epsilon) * exploit()
+        epsilon, exploit = self.epsilon, self.base_.propensities(x, objective)
+        explored = self._explored(x[None, :], objective)[0]
+        return lambda: epsilon * explored + (1.0 - epsilon) * exploit()
 
     def select(self, x: Features, objective: Objective, rng: np.random.Generator) -> Choice:
         """Explore with probability ε, otherwise let the base policy choose."""

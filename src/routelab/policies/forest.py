@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Self
 
@@ -12,7 +13,7 @@ from routelab.bundle import Bundle
 from routelab.errors import PolicyError
 from routelab.policies.base import Estimates, Features, Floats, Policy
 from routelab.policies.onnx_forest import OnnxForest, to_onnx
-from routelab.policies.outcomes import Outcomes
+from routelab.policies.outcomes import Outcomes, check_belief
 
 # Weight of a cost or latency column beside a quality column in the split criterion: quality leads, cost helps.
 _SIDE_WEIGHT = 0.5
@@ -27,10 +28,11 @@ class ForestPolicy(Policy):
 
     Args:
         n_estimators: trees.
-        min_samples_leaf: training prompts a leaf holds at least.
+        min_samples_leaf: observed outcomes of each provider that a leaf holds at least, on average; with missing
+            outcomes a leaf holds accordingly more prompts.
         max_features: share of the features tried at each split, in (0, 1], or "sqrt".
         max_samples: share of the prompts each tree sees, in (0, 1], or None for a full bootstrap.
-        leaf_prior: with missing outcomes, the weight (in observations) of the provider's mean in each leaf.
+        leaf_prior: with missing outcomes, the weight (in observations, > 0) of the provider's mean in each leaf.
         n_jobs: threads of the fit; the result does not depend on it.
         seed: of bootstrap and splits.
 
@@ -49,8 +51,8 @@ class ForestPolicy(Policy):
     def __init__(
         self,
         n_estimators: int = 100,
-        min_samples_leaf: int = 20,
-        max_features: float | str = 0.33,
+        min_samples_leaf: int = 5,
+        max_features: float | str = 0.2,
         max_samples: float | None = None,
         leaf_prior: float = 1.0,
         n_jobs: int = 2,
@@ -76,6 +78,8 @@ class ForestPolicy(Policy):
         """Grow the forest; see ``Policy.fit``."""
         from sklearn.ensemble import RandomForestRegressor
 
+        if not 0.0 < self.leaf_prior < np.inf:
+            raise PolicyError(f"ForestPolicy.leaf_prior is {self.leaf_prior!r}; give a finite number above 0")
         data = Outcomes.check(X, quality, cost, latency, providers)
         self.scale_ = _scales(data)
         blocks = [data.quality, data.cost] + ([] if data.latency is None else [data.latency])
@@ -84,7 +88,7 @@ class ForestPolicy(Policy):
         observed = ~np.isnan(targets)
         self.forest_ = RandomForestRegressor(
             self.n_estimators,
-            min_samples_leaf=self.min_samples_leaf,
+            min_samples_leaf=math.ceil(self.min_samples_leaf / observed.mean()),
             max_features=self.max_features,
             max_samples=self.max_samples,
             n_jobs=self.n_jobs,
@@ -132,11 +136,13 @@ class ForestPolicy(Policy):
         """Add an arm with constant estimates until the next fit; a fitted arm that was removed comes back as believed.
 
         Raises:
-            PolicyError: the name is taken, or the forest predicts latency and none is given.
+            PolicyError: the name is taken, a belief is out of its range, or the forest predicts latency and none is
+                given.
         """
         self.check_fitted()
         if name in self.providers_:
             raise PolicyError(f"provider {name!r} is there already; remove it first")
+        check_belief(name, quality, cost, latency)
         if latency is None and len(self.scale_) > 2 * len(self.fitted_providers_):
             raise PolicyError(f"this forest predicts latency; give add_provider({name!r}, latency=…) in seconds")
         self.beliefs_ |= {name: [quality, cost, latency]}

@@ -22,13 +22,14 @@ _WORST = 1e12
 def best_labels(quality: Floats, cost: Floats, latency: Floats | None, objective: Objective) -> NDArray[np.intp]:
     """Best observed arm (n,) of each prompt under ``objective``; −1 where fewer than two arms were observed.
 
-    With one arm observed there is nothing to compare, so such prompts carry no label.
+    With one arm observed there is nothing to compare, so such prompts carry no label. Latency counts only where the
+    objective does.
 
     >>> best_labels(np.array([[0.9, 0.5], [np.nan, 1.0]]), np.zeros((2, 2)), None, Objective())
     array([ 0, -1])
     """
     observed = ~np.isnan(quality) & ~np.isnan(cost)
-    if latency is not None:
+    if latency is not None and (objective.latency_weight or objective.max_latency is not None):
         observed &= ~np.isnan(latency)
         latency = np.where(observed, latency, _WORST)
     # an unobserved arm must neither win nor decide which arms meet the constraints: it gets the worst of everything

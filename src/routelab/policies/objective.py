@@ -51,7 +51,7 @@ class Objective:
         return self.min_quality is not None or self.max_cost is not None or self.max_latency is not None
 
     def utility(self, quality: Floats, cost: Floats, latency: Floats | None = None) -> Floats:
-        """Unconstrained utility, elementwise; arrays of one shape (…, k), latency needed only when it has a weight."""
+        """Unconstrained utility, elementwise, NaN where an outcome is; latency needed only when it has a weight."""
         value = quality - self.cost_weight * cost if self.cost_weight else quality
         if self.latency_weight:
             if latency is None:
@@ -60,25 +60,39 @@ class Objective:
         return value
 
     def feasible(self, quality: Floats, cost: Floats, latency: Floats | None = None) -> NDArray[np.bool_]:
-        """Arms (…, k) whose estimates meet the constraints; where none does, those with the least violation."""
+        """Arms (…, k) whose estimates meet the constraints; where none does, those with the least violation.
+
+        Violations are relative to their bounds, and add up.
+
+        Raises:
+            RoutelabError: there is a bound on latency, but a latency is unknown.
+        """
         excess = np.zeros(np.broadcast_shapes(np.shape(quality), np.shape(cost)))
         if self.min_quality is not None:
             excess += np.maximum(0.0, self.min_quality - quality) / max(self.min_quality, 1e-12)
         if self.max_cost is not None:
             excess += np.maximum(0.0, cost - self.max_cost) / max(self.max_cost, 1e-12)
         if self.max_latency is not None:
-            if latency is None:
-                raise RoutelabError("Objective.max_latency is set, but no latency is known; train on latency_s")
-            excess += np.maximum(0.0, latency - self.max_latency) / max(self.max_latency, 1e-12)
+            excess += np.maximum(0.0, _known("max_latency", latency) - self.max_latency) / max(self.max_latency, 1e-12)
         mask: NDArray[np.bool_] = excess <= excess.min(axis=-1, keepdims=True)
         return mask
 
     def scores(self, quality: Floats, cost: Floats, latency: Floats | None = None) -> Floats:
-        """Utility (…, k) of the feasible arms, −inf for the others."""
-        value = self.utility(quality, cost, latency)
+        """Utility (…, k) of the feasible arms, −inf for the others.
+
+        Raises:
+            RoutelabError: the objective needs latencies, but one is unknown.
+        """
+        value = self.utility(quality, cost, _known("latency_weight", latency) if self.latency_weight else None)
         if not self.constrained:
             return value
         return np.where(self.feasible(quality, cost, latency), value, -np.inf)
+
+
+def _known(name: str, latency: Floats | None) -> Floats:
+    if latency is None or np.isnan(latency).any():
+        raise RoutelabError(f"Objective.{name} is set, but not every latency is known; train on latency_s")
+    return latency
 
 
 def cost_weight_sweep(cost: Floats, settings: int = 32) -> Floats:
@@ -102,4 +116,4 @@ def cost_weight_sweep(cost: Floats, settings: int = 32) -> Floats:
         return np.zeros(1)
     gaps = means[1:] - means[0]
     narrowest = max(float(gaps[gaps > 0.0][0]), widest * 1e-6)
-    return np.concatenate([[0.0], np.geomspace(1e-3 / widest, 1.0 / narrowest, settings - 1)])
+    return np.concatenate([[0.0], np.geomspace(1.0 / narrowest, 1e-3 / widest, settings - 1)[::-1]])

@@ -54,10 +54,12 @@ class OnnxForest:
         """Values (n, outputs) for features (n, width): regression outputs, or the probabilities of the classes.
 
         Raises:
-            PolicyError: the features have another width.
+            PolicyError: the features have another width, or one is not finite.
         """
         X = np.ascontiguousarray(X, dtype=np.float32)
         if X.ndim != 2 or X.shape[1] != self.width:
             raise PolicyError(f"the forest was fitted on {self.width} features, got an array of shape {X.shape}")
+        if not np.isfinite(X).all():
+            raise PolicyError(f"feature {np.argwhere(~np.isfinite(X))[0][1]} is not finite; impute it first")
         values: NDArray[np.float32] = self._run(self._output, {"x": X})[0]
         return values

@@ -61,6 +61,23 @@ class Outcomes:
         return cls(X, quality, cost, latency, names)
 
 
+def check_belief(name: str, quality: float, cost: float, latency: float | None) -> None:
+    """Refuse what cannot be believed of a provider that is added at run time.
+
+    Raises:
+        PolicyError: quality outside [0, 1], or a cost or latency that is negative or not finite.
+
+    >>> check_belief("new", quality=0.5, cost=-1.0, latency=None)
+    Traceback (most recent call last):
+    routelab.errors.PolicyError: cost of 'new' is believed to be -1.0; it must be finite and in [0, inf]
+    """
+    for what, value, highest in (("quality", quality, 1.0), ("cost", cost, np.inf), ("latency", latency, np.inf)):
+        if value is not None and not (np.isfinite(value) and 0.0 <= value <= highest):
+            raise PolicyError(
+                f"{what} of {name!r} is believed to be {value!r}; it must be finite and in [0, {highest:g}]"
+            )
+
+
 def _check_range(what: str, values: Floats, highest: float, names: Sequence[str]) -> None:
     bad = np.argwhere((values < 0.0) | (values > highest) | np.isinf(values))
     if len(bad):

@@ -8,15 +8,18 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(6)
-_Z = np.array([-9.0, -6.0, -4.5, -3.5, -2.75, -2.0, -1.25, -0.5, 0.25, 1.0, 1.75, 2.5, 3.25, 4.25, 6.0, 9.0])
+# Knots in standard deviations from the mean; the outer ones for tails that fall only exponentially (α or β near 1).
+_Z = np.array([-16.0, -9.0, -6.0, -4.0, -3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 9.0, 16.0])
+# Knots in standard deviations from 0 and from 1, where a density with α or β in (1, 2) has a vertical tangent.
+_END = np.array([0.01, 0.1])
 
 
 def beta_argmax_probabilities(alpha: Floats, beta: Floats, offset: Floats) -> Floats:
     """P(arm j has the largest θ_j + offset_j) for independent θ_j ~ Beta(α_j, β_j), all (k,), with α, β ≥ 1.
 
     P_j = ∫ f_j(u − o_j) Π_{i≠j} F_i(u − o_i) du, by composite Gauss-Legendre between knots placed at each arm's mean
-    plus multiples of its standard deviation (and at the ends of its support), where the integrand is smooth.
-    The absolute error stays below 1e-4.
+    plus multiples of its standard deviation and at the ends of its support, between which the integrand is smooth.
+    The absolute error stays below 1e-4 (the largest found by search, with counts up to 1e5, is 4e-6).
 
     >>> beta_argmax_probabilities(np.array([1.0, 1.0]), np.array([1.0, 1.0]), np.zeros(2)).round(6)
     array([0.5, 0.5])
@@ -25,7 +28,8 @@ def beta_argmax_probabilities(alpha: Floats, beta: Floats, offset: Floats) -> Fl
 
     mean = alpha / (alpha + beta)
     deviation = np.sqrt(mean * (1.0 - mean) / (alpha + beta + 1.0))
-    spread = np.clip(mean[:, None] + deviation[:, None] * _Z, 0.0, 1.0)
+    end = deviation[:, None] * _END
+    spread = np.clip(np.hstack([mean[:, None] + deviation[:, None] * _Z, end, 1.0 - end]), 0.0, 1.0)
     knots = np.concatenate([(spread + offset[:, None]).ravel(), offset, offset + 1.0])
     # below the largest lower end of a support some arm has F = 0, so nobody who is there can win
     knots = np.unique(knots[knots >= offset.max()])

@@ -11,7 +11,7 @@ from routelab.bundle import Bundle
 from routelab.errors import PolicyError
 from routelab.policies.base import Choice, Estimates, Features, Floats, Policy
 from routelab.policies.objective import Objective
-from routelab.policies.outcomes import Outcomes
+from routelab.policies.outcomes import Outcomes, check_belief
 from routelab.policies.propensity import beta_argmax_probabilities
 
 
@@ -61,21 +61,20 @@ class ThompsonPolicy(Policy):
         return self
 
     def _check_prior(self) -> None:
-        if not self.prior >= 1.0:
-            raise PolicyError(f"ThompsonPolicy.prior is {self.prior!r}; give a number ≥ 1")
+        if not 1.0 <= self.prior < np.inf:
+            raise PolicyError(f"ThompsonPolicy.prior is {self.prior!r}; give a finite number ≥ 1")
 
     def add_provider(self, name: str, *, quality: float = 0.5, cost: float = 0.0, latency: float | None = None) -> Self:
         """Add an arm with no observation but one believed cost, which the first observed cost replaces.
 
         Raises:
-            PolicyError: the name is taken or the cost is negative.
+            PolicyError: the name is taken, or a belief is out of its range.
         """
         self._check_prior()
         names = self.providers_
         if name in names:
             raise PolicyError(f"provider {name!r} is there already; remove it first")
-        if not cost >= 0.0:
-            raise PolicyError(f"cost of {name!r} is {cost!r}; give USD ≥ 0")
+        check_belief(name, quality, cost, latency)
         column = np.array([[0.0], [0.0], [0.0], [cost], [np.nan if latency is None else latency]])
         self.counts_ = np.hstack([self.counts_, column]) if names else column
         self._names = (*names, name)
@@ -122,12 +121,16 @@ class ThompsonPolicy(Policy):
         return self.prior + self.counts_[0], self.prior + self.counts_[1]
 
     def _offset(self, alpha: Floats, beta: Floats, objective: Objective) -> Floats:
-        """What is added to θ (k,): minus the prices of cost and latency; −inf for arms that break a constraint."""
+        """What is added to θ (k,): minus the prices of cost and latency; −inf for arms that break a constraint.
+
+        The best arm's is 0: only differences matter, and beside a huge price θ would be lost to rounding.
+        """
         cost, latency = self.counts_[3], _latency(self.counts_)
         offset = objective.utility(np.zeros(len(cost)), cost, latency)
-        if not objective.constrained:
-            return offset
-        return np.where(objective.feasible(alpha / (alpha + beta), cost, latency), offset, -np.inf)
+        if objective.constrained:
+            offset = np.where(objective.feasible(alpha / (alpha + beta), cost, latency), offset, -np.inf)
+        centred: Floats = offset - offset.max()
+        return centred
 
     def select(self, x: Features, objective: Objective, rng: np.random.Generator) -> Choice:
         """Sample θ and choose the arm of the largest utility."""

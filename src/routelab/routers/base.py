@@ -190,6 +190,8 @@ class Router:
         while True:
             try:
                 completion = await self.pool.complete(decision.provider.name, request)
+                if completion.error is not None:
+                    raise ProviderError(completion.error, completion)
             except ProviderError as error:
                 failures[decision.provider.name] = str(error)
                 self._record_completion(decision, error.completion, error=str(error))
@@ -225,10 +227,10 @@ class Router:
         label = f"{type(policy).__name__} after failure"
         return self._commit(request, x, policy, Choice(arm, 1.0, expected), label, forced=True)
 
-    def add_provider(self, provider: Provider, *, quality: float = 0.5) -> None:
-        """Add a provider at run time, believed to have ``quality`` until it is observed."""
+    def add_provider(self, provider: Provider, *, quality: float = 0.5, latency: float | None = None) -> None:
+        """Add a provider at run time, believed to have ``quality`` and ``latency`` (seconds) until it is observed."""
         if self.policy.providers_:
-            self.policy.add_provider(provider.name, quality=quality, cost=typical_cost(provider))
+            self.policy.add_provider(provider.name, quality=quality, cost=typical_cost(provider), latency=latency)
         self.pool.add(provider)
 
     def remove_provider(self, name: str) -> None:

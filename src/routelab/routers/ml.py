@@ -85,13 +85,16 @@ class MLRouter(Router):
         super().__init__(providers, policy, featurizer=featurizer, db=db, objective=objective, seed=seed, clock=clock)
         self.heldout = heldout
         self.seed = seed
+        self._latency: float | None = None
 
     def acting_policy(self) -> Policy:
         """The trained policy, or the rules while there is none."""
         if self.policy.providers_:
             return self.policy
         costs = np.array([[typical_cost(provider) for provider in self.pool]])
-        return RulePolicy().fit(np.zeros((1, 1)), np.full(costs.shape, 0.5), costs, providers=self.pool.names)
+        # nothing is known of quality and latency, so that they must count alike
+        alike = np.full(costs.shape, 0.5)
+        return RulePolicy().fit(np.zeros((1, 1)), alike, costs, alike, providers=self.pool.names)
 
     async def route(self, request: LLMRequest) -> Provider:
         """The provider that should answer ``request``; the decision is recorded, its id is in ``last_decision``."""
@@ -107,50 +110,53 @@ class MLRouter(Router):
         """
         if self.db is None:
             raise RoutelabError("MLRouter has no db to train on; give db=PerformanceDB(…), or fit the policy yourself")
-        report, policy = await asyncio.to_thread(self._fit, self.db)
+        report, policy, data = await asyncio.to_thread(self._fit, self.db)
+        self._match_pool(policy, data)
         self.policy = policy
         self.policy_version += 1
         return report
 
-    def _fit(self, db: PerformanceDB) -> tuple[TrainingReport, Policy]:
+    def add_provider(self, provider: Provider, *, quality: float = 0.5, latency: float | None = None) -> None:
+        """Add a provider at run time; its ``latency`` is believed to be the mean of the last training data."""
+        super().add_provider(provider, quality=quality, latency=self._latency if latency is None else latency)
+
+    def _fit(self, db: PerformanceDB) -> tuple[TrainingReport, Policy, TrainingData]:
         data = db.get_training_data(self.featurizer.feature_set_)
-        if len(data.X) < _LEAST_REQUESTS:
-            raise RoutelabError(f"{len(data.X)} answered requests are too few; record at least {_LEAST_REQUESTS}")
-        arms = self._observed_arms(data)
-        held = _heldout_rows(data.X, self.heldout, np.random.default_rng(self.seed))
-        policy = self._fit_rows(data, arms, ~held)
-        report = self._evaluate(policy, data, arms, held)
-        final = self._fit_rows(data, arms, np.ones(len(held), dtype=bool))
-        self._cover_pool(final, data)
-        return report, final
-
-    def _observed_arms(self, data: TrainingData) -> NDArray[np.intp]:
-        """Columns of the providers that are still in the pool and were observed at least twice."""
-        seen = (~np.isnan(data.quality) & ~np.isnan(data.cost)).sum(axis=0) >= 2
-        arms = [j for j, name in enumerate(data.providers) if seen[j] and name in self.pool.names]
+        graded = ~np.isnan(data.quality) & np.array([name in self.pool for name in data.providers])
+        rows = np.flatnonzero(graded.any(axis=1))
+        if len(rows) < _LEAST_REQUESTS:
+            raise RoutelabError(f"{len(rows)} answered requests are too few; record at least {_LEAST_REQUESTS}")
+        held = _heldout_rows(data.X[rows], self.heldout, np.random.default_rng(self.seed))
+        arms = np.flatnonzero(graded[rows[~held]].any(axis=0))
         if len(arms) < 2:
-            raise RoutelabError("fewer than two providers have two graded outcomes; route and grade more requests")
-        return np.array(arms, dtype=np.intp)
+            raise RoutelabError("fewer than two providers have graded outcomes; route and grade more requests")
+        policy = self._fit_rows(data, arms, rows[~held])
+        report = self._evaluate(policy, data, arms, rows[~held], rows[held])
+        return report, self._fit_rows(data, arms, rows), data
 
-    def _fit_rows(self, data: TrainingData, arms: NDArray[np.intp], rows: NDArray[np.bool_]) -> Policy:
+    def _fit_rows(self, data: TrainingData, arms: NDArray[np.intp], rows: NDArray[np.intp]) -> Policy:
         names = [data.providers[j] for j in arms]
         quality, cost, latency = (values[np.ix_(rows, arms)] for values in (data.quality, data.cost, data.latency))
         policy: Policy = clone(self.policy)
         return policy.fit(data.X[rows], quality, cost, latency, providers=names)
 
-    def _cover_pool(self, policy: Policy, data: TrainingData) -> None:
-        """Give the pool's providers without outcomes the mean of the others, until they have some."""
+    def _match_pool(self, policy: Policy, data: TrainingData) -> None:
+        """Let go of providers that left the pool during the fit; believe those without outcomes to be as the others."""
+        for name in set(policy.providers_) - set(self.pool.names):
+            policy.remove_provider(name)
+        self._latency = None if np.isnan(data.latency).all() else float(np.nanmean(data.latency))
         for provider in self.pool:
             if provider.name not in policy.providers_:
-                policy.add_provider(
-                    provider.name,
-                    quality=float(np.nanmean(data.quality)),
-                    cost=typical_cost(provider),
-                    latency=None if np.isnan(data.latency).all() else float(np.nanmean(data.latency)),
-                )
+                quality = float(np.nanmean(data.quality))
+                policy.add_provider(provider.name, quality=quality, cost=typical_cost(provider), latency=self._latency)
 
     def _evaluate(
-        self, policy: Policy, data: TrainingData, arms: NDArray[np.intp], held: NDArray[np.bool_]
+        self,
+        policy: Policy,
+        data: TrainingData,
+        arms: NDArray[np.intp],
+        train: NDArray[np.intp],
+        held: NDArray[np.intp],
     ) -> TrainingReport:
         quality, cost, latency = (values[:, arms] for values in (data.quality, data.cost, data.latency))
         expected = policy.predict(data.X[held])
@@ -159,10 +165,10 @@ class MLRouter(Router):
         labelled = labels >= 0
         utility = self.objective.utility(quality, cost, latency)
         complete = ~np.isnan(utility[held]).any(axis=1)
-        best = int(np.nanmean(utility[~held], axis=0).argmax())
+        best = int(np.nanmean(utility[train], axis=0).argmax())
         return TrainingReport(
-            n_train=int((~held).sum()),
-            n_heldout=int(held.sum()),
+            n_train=len(train),
+            n_heldout=len(held),
             quality_mae=float(np.nanmean(np.abs(expected.quality - quality[held]))),
             cost_mae_usd=float(np.nanmean(np.abs(expected.cost - cost[held]))),
             accuracy=float(chosen[labelled, labels[labelled]].mean()) if labelled.any() else None,

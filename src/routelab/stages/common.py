@@ -8,10 +8,12 @@ import json
 import math
 import os
 import sys
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,6 +71,20 @@ def write_arrays(path: Path, **arrays: NDArray[Any]) -> None:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
     write_bytes(path, buffer.getvalue())
+
+
+def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays that ``write_arrays`` wrote, by name.
+
+    Raises:
+        RoutelabError: the file is missing or damaged.
+    """
+    content = io.BytesIO(written(path).read_bytes())
+    try:
+        with np.load(content, allow_pickle=False) as held:
+            return dict(held)
+    except (ValueError, EOFError, BadZipFile, zlib.error) as error:
+        raise RoutelabError(f"{path} is damaged ({error}); remove it and run `dvc repro`") from None
 
 
 def rounded(value: Any) -> Any:
@@ -142,18 +158,12 @@ class Split:
         """Read what ``write`` wrote.
 
         Raises:
-            RoutelabError: the file is missing.
+            RoutelabError: the file is missing or damaged.
         """
-        with np.load(written(path), allow_pickle=False) as held:
-            latency = held["latency"]
-            return cls(
-                held["X"],
-                held["quality"],
-                held["cost"],
-                None if np.isnan(latency).all(axis=0).any() else latency,
-                held["tasks"],
-                tuple(held["providers"].tolist()),
-            )
+        held = read_arrays(path)
+        latency = None if np.isnan(held["latency"]).all(axis=0).any() else held["latency"]
+        providers = tuple(held["providers"].tolist())
+        return cls(held["X"], held["quality"], held["cost"], latency, held["tasks"], providers)
 
 
 def read_splits(source: str) -> tuple[Split, Split]:
@@ -170,10 +180,10 @@ def read_curve(path: Path, split: Split) -> PolicyCurve:
     """Curve of the policy whose probabilities ``write_curve`` wrote, named after the file.
 
     Raises:
-        RoutelabError: the file is missing.
+        RoutelabError: the file is missing or damaged.
     """
-    with np.load(written(path), allow_pickle=False) as held:
-        return curve_of(path.stem, held["cost_weights"], held["probabilities"], split.quality, split.cost)
+    held = read_arrays(path)
+    return curve_of(path.stem, held["cost_weights"], held["probabilities"], split.quality, split.cost)
 
 
 def point_metrics(curve: PolicyCurve, tasks: NDArray[np.str_]) -> dict[str, Floats]:

@@ -23,6 +23,7 @@ from routelab.stages.common import (
     stage,
     write_bytes,
     write_json,
+    written,
 )
 
 _DRAWN = ("forest", "forest-classifier", "epsilon-greedy", "rule", "random-mix", "oracle")
@@ -59,8 +60,8 @@ def pareto(source: str, params: Params) -> None:
     """Mark the frontier among providers and policies, and draw it."""
     _, everything = read_splits(source)
     held = everything.complete(f"{source}, evaluation split")
-    report = json.loads((reports(source) / "evaluation.json").read_text(encoding="utf-8"))
-    points = pd.read_csv(reports(source) / "curves.csv")
+    report = json.loads(written(reports(source) / "evaluation.json").read_text(encoding="utf-8"))
+    points = pd.read_csv(written(reports(source) / "curves.csv"))
     forest = read_curve(models(source) / "forest.npz", held)
     every = frontier_of(points, held)
     reference = np.array([every["cost_usd"].max(), 0.0])

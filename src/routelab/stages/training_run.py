@@ -17,8 +17,16 @@ from routelab.tables.table import PerformanceTable
 
 
 def request_example(featurizer: RequestFeaturizer) -> pd.DataFrame:
-    """Three requests of our own making, for a model's signature; own features of the table are 0."""
-    rows: dict[str, Any] = {"user_tier": ["free", "free", "premium"], "time_of_day": [9.0, 13.0, 21.0]}
+    """Three requests of our own making, for a model's signature; own features of the table are 0.
+
+    The first leaves out what a caller may leave out, so that the signature takes these columns as optional.
+    """
+    rows: dict[str, Any] = {
+        "estimated_complexity": [None, 0.2, 0.9],
+        "requires_reasoning": [None, False, True],
+        "time_of_day": [None, 13.0, 21.0],
+        "user_tier": [None, "free", "premium"],
+    }
     if featurizer.has_text_:
         rows["prompt"] = ["Translate 'cheese' into French.", "Why is the sky blue?", "Prove that 7 is prime."]
     return pd.DataFrame(rows | {f"x_{name}": [0.0, 0.0, 0.0] for name in featurizer.own_names_})

@@ -151,9 +151,9 @@ def _check(path: Path, file: SourceFile, source: Source) -> None:
 
 
 def _cache() -> Path:
-    import pooch
+    import platformdirs  # as pooch.os_cache does; pooch itself would import tqdm, which warns in a notebook
 
-    return Path(os.environ.get(CACHE) or pooch.os_cache("routelab"))
+    return Path(os.environ.get(CACHE) or platformdirs.user_cache_dir("routelab"))
 
 
 def _download(source: Source, file: SourceFile) -> Path:

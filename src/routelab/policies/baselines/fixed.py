@@ -29,6 +29,7 @@ class FixedPolicy(MeansPolicy):
     @property
     def arm_(self) -> int:
         """Column of the provider that is always chosen."""
+        self.check_fitted()
         return int(self.means_[0].argmax()) if self.provider is None else self._position(self.provider)
 
     def action_probabilities(self, X: Features, objective: Objective) -> Floats:

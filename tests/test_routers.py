@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from routelab import (
+    BanditRouter,
+    Completion,
+    LLMRequest,
+    MLRouter,
+    Objective,
+    PerformanceDB,
+    RequestFeaturizer,
+    RoutelabError,
+    ThompsonPolicy,
+    simulated_providers,
+)
+from routelab.providers import Price, ProviderError
+from routing import EASY, HARD, Answering, answer_all, requests
+
+
+@pytest.fixture
+def db() -> Iterator[PerformanceDB]:
+    with PerformanceDB("sqlite://") as database:
+        yield database
+
+
+def test_an_untrained_router_follows_the_rules_on_present_prices() -> None:
+    providers = simulated_providers()
+    router = MLRouter(providers[::-1])
+    assert asyncio.run(router.route(EASY)).name == "nano"
+    assert asyncio.run(router.route(HARD)).name == "frontier"
+    assert router.last_decision is not None
+    assert (router.last_decision.policy, router.last_decision.propensity) == ("RulePolicy", 1.0)
+    providers[0].set_price(Price(1000.0, 1000.0))
+    assert asyncio.run(router.route(EASY)).name == "mini"
+
+
+def test_a_decision_is_in_the_log_before_its_provider_is_asked(db: PerformanceDB) -> None:
+    seen = []
+
+    class Looking(Answering):
+        async def complete(self, request: LLMRequest) -> Completion:
+            seen.append((db.log()["provider"].tolist(), db.count()))
+            return await super().complete(request)
+
+    router = MLRouter([Looking("a"), Looking("b")], db=db)
+    decision, _ = asyncio.run(router.complete(EASY))
+    assert seen == [([decision.provider.name], (1, 0))]
+    assert db.count() == (1, 1)
+
+
+def test_outcomes_join_their_decisions_late_and_in_any_order(db: PerformanceDB) -> None:
+    router = MLRouter(simulated_providers(), db=db)
+    first, second = router.decide(EASY), router.decide(replace(HARD, request_id="mine", unit_id="u7"))
+    router.record_outcome(second.decision_id, quality=0.9, cost_usd=0.02, latency_s=3.0, output_tokens=7)
+    log = db.log().set_index("decision_id")
+    assert np.isnan(log.loc[first.decision_id, "quality"])
+    assert log.loc[second.decision_id, ["request_id", "unit_id", "provider"]].tolist() == ["mine", "u7", "frontier"]
+    router.record_outcome(first.decision_id, quality=0.1, cost_usd=0.0)
+    log = db.log().set_index("decision_id")
+    assert log.loc[first.decision_id, ["quality", "provider"]].tolist() == [0.1, "nano"]
+    assert log.loc[second.decision_id, ["quality", "cost_usd", "latency_s", "output_tokens"]].tolist() == [
+        0.9,
+        0.02,
+        3.0,
+        7,
+    ]
+
+
+def test_feedback_twice_of_nobody_or_out_of_range_is_refused_and_a_refused_one_can_be_mended(db: PerformanceDB) -> None:
+    router = BanditRouter(simulated_providers(), db=db)
+    router.select_provider(EASY)
+    assert router.last_decision is not None
+    decision_id = router.last_decision.decision_id
+    before = router.policy.predict(np.zeros((1, 1))).quality.tolist()
+    with pytest.raises(RoutelabError, match=r"Outcome.quality is 1.2"):
+        router.record_outcome(decision_id, quality=1.2, cost_usd=0.0)
+    assert router.policy.predict(np.zeros((1, 1))).quality.tolist() == before
+    router.record_outcome(decision_id, quality=1.0, cost_usd=0.0)
+    learned = router.policy.predict(np.zeros((1, 1))).quality.tolist()
+    assert learned != before
+    for unknown in (decision_id, "nobody"):
+        with pytest.raises(RoutelabError, match=f"'{unknown}' is unknown to this router, or has its outcome already"):
+            router.record_outcome(unknown, quality=0.0, cost_usd=0.0)
+    assert router.policy.predict(np.zeros((1, 1))).quality.tolist() == learned
+    assert db.count() == (1, 1)
+
+
+def test_decisions_waiting_for_feedback_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("routelab.routers.base._MAX_PENDING", 3)
+    router = BanditRouter(simulated_providers())
+    ids = [router.decide(EASY).decision_id for _ in range(5)]
+    for forgotten in ids[:2]:
+        with pytest.raises(RoutelabError, match="unknown to this router"):
+            router.record_outcome(forgotten, quality=1.0, cost_usd=0.0)
+    for kept in ids[2:]:
+        router.record_outcome(kept, quality=1.0, cost_usd=0.0)
+
+
+@pytest.mark.parametrize("objective", [Objective(), Objective(cost_weight=2.0, latency_weight=0.1)])
+@pytest.mark.parametrize("fails", ["raises", "returns"])
+def test_a_provider_that_fails_falls_to_the_next_and_its_failure_is_an_outcome(
+    db: PerformanceDB, objective: Objective, fails: str
+) -> None:
+    router = MLRouter([Answering("a", fails=fails), Answering("b", 0.7)], db=db, objective=objective)
+    decision, completion = asyncio.run(router.complete(EASY))
+    assert (decision.provider.name, completion.quality) == ("b", 0.7)
+    log = db.log()
+    assert log["provider"].tolist() == ["a", "b"]
+    assert log["quality"].tolist() == [0.0, 0.7]
+    assert log["error"].tolist()[0] == "a is down"
+    assert log["policy"].tolist() == ["RulePolicy", "RulePolicy after failure"]
+
+
+def test_when_all_fail_one_error_names_each(db: PerformanceDB) -> None:
+    router = MLRouter([Answering(name, fails="raises") for name in "abc"], db=db)
+    with pytest.raises(ProviderError, match="every provider failed: a: a is down; b: b is down; c: c is down"):
+        asyncio.run(router.complete(EASY))
+    assert db.count() == (3, 3)
+
+
+def test_a_policy_fitted_for_other_providers_is_refused() -> None:
+    policy = ThompsonPolicy().add_provider("nano").add_provider("gone")
+    with pytest.raises(RoutelabError, match="fitted for nano, gone, the pool holds nano, mini"):
+        MLRouter(simulated_providers()[:2], policy)
+
+
+def test_the_bandit_learns_from_feedback_and_logs_the_probabilities_it_chose_with(db: PerformanceDB) -> None:
+    providers = [Answering("bad", 0.2), Answering("good", 0.8), Answering("middling", 0.5)]
+    featurizer = RequestFeaturizer(embedder=None, providers=("bad", "good", "middling")).fit([EASY])
+    router = BanditRouter(providers, epsilon=0.1, db=db, featurizer=featurizer)
+    answer_all(router, [EASY] * 300)
+    log = db.log()
+    assert (log["provider"].iloc[-100:] == "good").mean() > 0.8
+    chosen = [p[names.index(one)] for p, names, one in log[["probabilities", "providers", "provider"]].to_numpy()]
+    assert log["propensity"].to_numpy() == pytest.approx(chosen, abs=1e-6)
+    matrix = np.array(log["probabilities"].tolist())
+    assert (matrix >= 0.1 / 3 - 1e-9).all()
+    shares = [(log["provider"] == name).mean() for name in ("bad", "good", "middling")]
+    assert shares == pytest.approx(matrix.mean(axis=0), abs=4 * np.sqrt(0.25 / 300))
+    assert not np.allclose(matrix[0], matrix[-1])
+
+
+def test_the_same_seed_routes_the_same_way() -> None:
+    def routed(seed: int) -> list[str]:
+        router = BanditRouter(simulated_providers(), epsilon=0.5, seed=seed)
+        return [router.select_provider(request).name for request in requests(40)]
+
+    assert routed(1) == routed(1)
+    assert routed(1) != routed(2)
+
+
+def test_a_late_outcome_of_a_removed_provider_is_recorded_not_learned(db: PerformanceDB) -> None:
+    router = BanditRouter(simulated_providers(), db=db)
+    decision = router.decide(EASY)
+    router.remove_provider(decision.provider.name)
+    before = router.policy.predict(np.zeros((1, 1))).quality.tolist()
+    router.record_outcome(decision.decision_id, quality=1.0, cost_usd=0.001)
+    assert router.policy.predict(np.zeros((1, 1))).quality.tolist() == before
+    assert db.count() == (1, 1)

@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from pipeline import SETTINGS, STAGES, Pipeline, new_project, outputs, run_stage
+from routelab.params import load_params
+from routelab.stages.collect import collect
+from routelab.stages.common import rounded, stage, write_bytes
+from routelab.stages.evaluate import evaluate
+from routelab.stages.featurize import featurize
+from routelab.stages.pareto import pareto
+from routelab.stages.train_bandit import train_bandit
+from routelab.stages.train_forest import train_forest
+
+ROOT = Path(__file__).resolve().parents[1]
+WORK = dict(zip(STAGES, (collect, featurize, train_forest, train_bandit, evaluate, pareto), strict=True))
+
+
+def of(source: str, files: dict[str, bytes]) -> dict[str, bytes]:
+    """The outputs of one source, by path without its name."""
+    return {name.replace(source, "SOURCE"): content for name, content in files.items() if f"/{source}" in name}
+
+
+def declared(stages: dict[str, Any]) -> set[str]:
+    """Outputs and metrics of the per-source stages of ``dvc.yaml``."""
+    entries = [entry for name in STAGES for kind in ("outs", "metrics") for entry in stages[name]["do"].get(kind, [])]
+    return {next(iter(entry)) if isinstance(entry, dict) else entry for entry in entries}
+
+
+def test_the_stages_write_what_dvc_yaml_declares_and_nothing_else(pipeline: Pipeline) -> None:
+    promised = declared(yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"])
+    promised = {path.replace("${item}", "synthetic") for path in promised}
+    for path in promised:
+        assert (pipeline.root / path).exists(), path
+    others = [name for name in outputs(pipeline.root) if not any(name.startswith(path) for path in promised)]
+    assert others == []
+    assert {path.name for path in pipeline.root.iterdir()} == {
+        ".dvc",
+        "data",
+        "dvc.yaml",
+        "mlartifacts",
+        "mlflow.db",
+        "notebooks",
+        "params.yaml",
+    }
+
+
+def test_another_process_folder_hash_seed_and_time_zone_give_the_same_bytes(pipeline: Pipeline) -> None:
+    one, other = (of("synthetic", outputs(folder)) for folder in (pipeline.root, pipeline.copy))
+    assert set(one) == set(other)
+    assert [name for name in one if one[name] != other[name]] == []
+
+
+def test_no_output_names_the_folder_it_was_made_in(pipeline: Pipeline) -> None:
+    here = str(pipeline.root).encode()
+    assert not [name for name, content in outputs(pipeline.root).items() if here in content]
+
+
+def test_running_a_stage_again_over_its_outputs_changes_no_byte(
+    pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = finished_project(pipeline, tmp_path, monkeypatch)
+    before = outputs(folder)
+    for name in ("collect", "featurize"):
+        WORK[name]("synthetic", load_params())
+    assert outputs(folder) == before
+
+
+@pytest.mark.parametrize("source", ["gaps", "textless"])
+def test_tables_with_missing_cells_or_without_text_pass_all_stages(pipeline: Pipeline, source: str) -> None:
+    files = of(source, outputs(pipeline.copy))
+    textual = {"data/features/SOURCE/featurizer/arrays.npz"}  # of the embedding
+    assert set(files) | textual == set(of("synthetic", outputs(pipeline.copy)))
+    report = json.loads(files["data/reports/SOURCE/evaluation.json"])
+    with np.load(io.BytesIO(files["data/features/SOURCE/eval.npz"])) as held:
+        assert report["n_eval"] + report["n_eval_incomplete"] == len(held["X"])
+    assert report["n_eval_incomplete"] > 0
+    curves = pd.read_csv(pipeline.copy / "data" / "reports" / source / "curves.csv")
+    assert np.isfinite(curves[["lambda", "cost_usd", "quality"]]).all().all()
+    assert curves["quality"].between(0.0, 1.0).all()
+    manifest = json.loads(files["data/features/SOURCE/featurizer/bundle.json"])
+    assert manifest["meta"]["has_text"] == (source == "gaps")
+
+
+def test_reports_hold_ordered_intervals_and_nine_digits(pipeline: Pipeline) -> None:
+    text = (pipeline.root / "data/reports/synthetic/evaluation.json").read_text(encoding="utf-8")
+    report = json.loads(text)
+    assert set(report["policies"]) >= {"best-single", "rule", "forest", "forest-classifier", "thompson", "oracle"}
+    for scores in report["policies"].values():
+        gap = scores["hull_gap_captured"]
+        assert gap["low"] <= gap["estimate"] <= gap["high"]
+        assert scores["aiq"] <= report["policies"]["oracle"]["aiq"]
+    assert report == rounded(report)
+    frontier = pd.read_csv(pipeline.root / "data/reports/synthetic/frontier.csv")
+    assert "oracle" not in set(frontier["policy"])
+    cheapest = frontier["cost_usd"].idxmin()
+    assert frontier.loc[cheapest, "on_frontier"]
+
+
+def finished_project(pipeline: Pipeline, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the finished project, as the working folder."""
+    project = new_project(folder / "project")
+    shutil.copytree(pipeline.root / "data", project / "data")
+    monkeypatch.chdir(project)
+    return project
+
+
+def set_param(folder: Path) -> None:
+    broken = SETTINGS | {"forest": {**SETTINGS["forest"], "max_features": 7.0}}  # type: ignore[dict-item]
+    (folder / "params.yaml").write_text(yaml.safe_dump(broken))
+
+
+def spoil_table(folder: Path) -> None:
+    path = folder / "data" / "collected" / "synthetic.parquet"
+    frame = pd.read_parquet(path)
+    frame.loc[3, "quality"] = 1.5
+    frame.to_parquet(path)
+
+
+def leave_one_provider_out(folder: Path) -> None:
+    """No evaluation prompt is known of every provider."""
+    path = folder / "data" / "features" / "synthetic" / "eval.npz"
+    with np.load(path) as held:
+        arrays = dict(held)
+    arrays["quality"][:, 2] = np.nan
+    np.savez(path, **arrays)
+
+
+def write(path: str, content: bytes) -> Callable[[Path], None]:
+    return lambda folder: write_bytes(folder / path, content)
+
+
+def remove(path: str) -> Callable[[Path], None]:
+    return lambda folder: (folder / path).unlink()
+
+
+DATA = "data/{}/synthetic".format
+FAILURES: dict[str, tuple[str, Callable[[Path], None], str]] = {
+    "params out of range": ("train_forest", set_param, r"params.yaml: forest.max_features is 7.0: .*change it"),
+    "no params": ("evaluate", remove("params.yaml"), r"params.yaml is missing; run from the root of the project"),
+    "quality above 1": ("featurize", spoil_table, r"synthetic.parquet: column 'quality'.*1\.5"),
+    "no table": ("featurize", remove("data/collected/synthetic.parquet"), r"synthetic.parquet: no such file. Check"),
+    "no parquet": ("featurize", write("data/collected/synthetic.parquet", b"prompt_id,pro"), r"not a .parquet file"),
+    "no features": ("train_bandit", remove(f"{DATA('features')}/train.npz"), r"train.npz is missing; run `dvc repro`"),
+    "damaged": ("train_forest", write(f"{DATA('features')}/eval.npz", b"PK\x03\x04"), r"eval.npz is damaged .*remove"),
+    "no model": (
+        "evaluate",
+        remove(f"{DATA('models')}/forest/bundle.json"),
+        r"models/synthetic/forest holds no bundle",
+    ),
+    "no curve": ("evaluate", remove(f"{DATA('models')}/thompson.npz"), r"thompson.npz is missing; run `dvc repro`"),
+    "no report": ("pareto", remove(f"{DATA('reports')}/evaluation.json"), r"evaluation.json is missing; run `dvc re"),
+    "no frontier": ("pareto", remove(f"{DATA('reports')}/curves.csv"), r"curves.csv is missing; run `dvc repro`"),
+    "sparse": (
+        "train_forest",
+        leave_one_provider_out,
+        r"synthetic, evaluation split: no prompt has .* all 5 providers",
+    ),
+    "sparse too": ("train_bandit", leave_one_provider_out, r"synthetic, evaluation split: no prompt has .*; bring"),
+}
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_a_stage_that_fails_says_why_in_one_line_and_leaves_the_outputs_whole(
+    pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    module, harm, expected = FAILURES[name]
+    folder = finished_project(pipeline, tmp_path, monkeypatch)
+    harm(folder)
+    before = outputs(folder)
+    monkeypatch.setattr("sys.argv", [f"routelab.stages.{module}", "synthetic"])
+    with pytest.raises(SystemExit, match=expected) as ended:
+        stage(WORK[module])
+    assert isinstance(ended.value.code, str)  # Python prints it on stderr and exits with 1
+    assert ended.value.code.startswith("routelab: ")
+    assert "\n" not in ended.value.code
+    assert outputs(folder) == before
+
+
+@pytest.mark.parametrize(
+    ("harm", "module", "source", "expected"),
+    [
+        (set_param, "collect", "synthetic", "forest.max_features is 7.0"),
+        (lambda folder: None, "collect", "synthetik", "Did you mean 'synthetic'?"),
+    ],
+)
+def test_a_failing_process_ends_with_code_1_and_no_traceback(
+    pipeline: Pipeline,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    harm: Callable[[Path], None],
+    module: str,
+    source: str,
+    expected: str,
+) -> None:
+    folder = finished_project(pipeline, tmp_path, monkeypatch)
+    harm(folder)
+    before = outputs(folder)
+    ended = run_stage(folder, module, source)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr.startswith("routelab: ")
+    assert len(ended.stderr.splitlines()) == 1
+    assert expected in ended.stderr
+    assert outputs(folder) == before
