@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -91,7 +92,9 @@ def test_a_leaf_holds_the_observed_mean_drawn_to_the_providers_mean():
     targets = np.hstack([quality, cost])
     scale = np.concatenate([np.full(3, np.nanstd(quality)), 2.0 * cost.std(axis=0)])
     imputed = np.where(np.isnan(targets), np.nanmean(targets, axis=0), targets) / scale
-    grown = RandomForestRegressor(random_state=0, **OPTIONS | {"n_estimators": 1}).fit(X, imputed)
+    prompts = math.ceil(OPTIONS["min_samples_leaf"] / (1.0 - missing.mean()))
+    options = OPTIONS | {"n_estimators": 1, "min_samples_leaf": prompts}
+    grown = RandomForestRegressor(random_state=0, **options).fit(X, imputed)
     leaves = policy.forest_.apply(X)[:, 0]
     np.testing.assert_array_equal(leaves, grown.apply(X)[:, 0])
     bag = policy.forest_.estimators_samples_[0]

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline import SETTINGS, Pipeline
+from pipeline import SETTINGS, Pipeline, new_project
 from routelab import LLMRequest, Objective, RequestFeaturizer, load_policy, tracking
 from routelab.errors import RoutelabError
 
@@ -43,12 +43,12 @@ def test_the_store_is_the_same_from_everywhere_in_the_project(
 
 
 def test_the_store_follows_the_working_folder_unless_the_user_chose_one(
-    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert str(project) in tracking.use_store()
-    (tmp_path / "dvc.yaml").touch()
-    monkeypatch.chdir(tmp_path)
-    assert tracking.use_store() == f"sqlite:///{tmp_path / 'mlflow.db'}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
+    for folder in (new_project(tmp_path / name) for name in ("one", "two")):
+        monkeypatch.chdir(folder)
+        assert tracking.use_store() == f"sqlite:///{folder / 'mlflow.db'}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:////somewhere/mine.db")
     assert tracking.use_store() == "sqlite:////somewhere/mine.db"
     assert os.environ["MLFLOW_TRACKING_URI"] == "sqlite:////somewhere/mine.db"

@@ -28,7 +28,7 @@ class ForestPolicy(Policy):
 
     Args:
         n_estimators: trees.
-        min_samples_leaf: observed outcomes of each provider that a leaf holds at least, on average; with missing
+        min_samples_leaf: graded outcomes of each provider that a leaf holds at least, on average; with missing
             outcomes a leaf holds accordingly more prompts.
         max_features: share of the features tried at each split, in (0, 1], or "sqrt".
         max_samples: share of the prompts each tree sees, in (0, 1], or None for a full bootstrap.
@@ -88,7 +88,7 @@ class ForestPolicy(Policy):
         observed = ~np.isnan(targets)
         self.forest_ = RandomForestRegressor(
             self.n_estimators,
-            min_samples_leaf=math.ceil(self.min_samples_leaf / observed.mean()),
+            min_samples_leaf=math.ceil(self.min_samples_leaf / (~np.isnan(data.quality)).mean()),
             max_features=self.max_features,
             max_samples=self.max_samples,
             n_jobs=self.n_jobs,
