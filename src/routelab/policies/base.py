@@ -15,6 +15,7 @@ from sklearn.base import BaseEstimator
 from routelab.bundle import Bundle, read_bundle, write_bundle
 from routelab.errors import PolicyError
 from routelab.policies.objective import Objective
+from routelab.policies.outcomes import Outcomes
 
 Floats = NDArray[np.float64]
 Features = NDArray[np.floating[Any]]
@@ -82,7 +83,7 @@ class Choice:
 class Policy(BaseEstimator):
     """Base of all policies: a scikit-learn style estimator that scores arms and chooses one.
 
-    A subclass says what it learns (``fit`` and perhaps ``update``), what it expects (``predict``) and what it stores
+    A subclass says what it learns (``_fit`` and perhaps ``update``), what it expects (``predict``) and what it stores
     (``_state``, ``_restore``). Without more it is greedy: the arm of the highest utility, with propensity 1.
 
     Attributes:
@@ -94,7 +95,6 @@ class Policy(BaseEstimator):
         """Names of the arms (k,), empty before the fit."""
         return getattr(self, "_names", ())
 
-    @abstractmethod
     def fit(
         self,
         X: Features,
@@ -116,6 +116,14 @@ class Policy(BaseEstimator):
         Raises:
             PolicyError: shapes disagree, values are out of range, or an arm was never observed.
         """
+        data = Outcomes.check(X, quality, cost, latency, providers)
+        self._fit(data)
+        self._names = data.providers
+        return self
+
+    @abstractmethod
+    def _fit(self, data: Outcomes) -> None:
+        """Learn from checked outcomes; the fitted policy has the arms ``data.providers``."""
 
     @abstractmethod
     def predict(self, X: Features) -> Estimates:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Self
 
 import numpy as np
@@ -11,6 +11,7 @@ from routelab.bundle import Bundle
 from routelab.errors import PolicyError
 from routelab.policies.base import Choice, Estimates, Features, Floats, Policy
 from routelab.policies.objective import Objective
+from routelab.policies.outcomes import Outcomes
 from routelab.policies.thompson import ThompsonPolicy
 
 
@@ -52,19 +53,10 @@ class EpsilonGreedyPolicy(Policy):
         if not 0.0 <= self.epsilon <= 1.0:
             raise PolicyError(f"EpsilonGreedyPolicy.epsilon is {self.epsilon!r}; give a share in [0, 1]")
 
-    def fit(
-        self,
-        X: Features,
-        quality: Floats,
-        cost: Floats,
-        latency: Floats | None = None,
-        *,
-        providers: Sequence[str] | None = None,
-    ) -> Self:
-        """Fit the base policy; see ``Policy.fit``."""
+    def _fit(self, data: Outcomes) -> None:
+        """Fit the base policy."""
         self._check_epsilon()
-        self.base_.fit(X, quality, cost, latency, providers=providers)
-        return self
+        self.base_.fit(data.X, data.quality, data.cost, data.latency, providers=data.providers)
 
     def update(self, x: Features, arm: int, reward: float, cost: float | None = None) -> None:
         """Let the base policy learn one outcome."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -66,21 +65,12 @@ class ForestPolicy(Policy):
         self.n_jobs = n_jobs
         self.seed = seed
 
-    def fit(
-        self,
-        X: Features,
-        quality: Floats,
-        cost: Floats,
-        latency: Floats | None = None,
-        *,
-        providers: Sequence[str] | None = None,
-    ) -> Self:
-        """Grow the forest; see ``Policy.fit``."""
+    def _fit(self, data: Outcomes) -> None:
+        """Grow the forest."""
         from sklearn.ensemble import RandomForestRegressor
 
         if not 0.0 < self.leaf_prior < np.inf:
             raise PolicyError(f"ForestPolicy.leaf_prior is {self.leaf_prior!r}; give a finite number above 0")
-        data = Outcomes.check(X, quality, cost, latency, providers)
         self.scale_ = _scales(data)
         blocks = [data.quality, data.cost] + ([] if data.latency is None else [data.latency])
         targets = np.hstack(blocks) / self.scale_
@@ -100,7 +90,6 @@ class ForestPolicy(Policy):
         self.feature_importances_: Floats = self.forest_.feature_importances_
         self._graph = to_onnx(self.forest_, data.X.shape[1])
         self._start(data.providers)
-        return self
 
     def _start(self, fitted: tuple[str, ...]) -> None:
         """Open the graph and let the arms be the fitted ones."""

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Self
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -78,23 +75,14 @@ class ForestClassifierPolicy(Policy):
         self.n_jobs = n_jobs
         self.seed = seed
 
-    def fit(
-        self,
-        X: Features,
-        quality: Floats,
-        cost: Floats,
-        latency: Floats | None = None,
-        *,
-        providers: Sequence[str] | None = None,
-    ) -> Self:
-        """Label the prompts and grow the forest; see ``Policy.fit``.
+    def _fit(self, data: Outcomes) -> None:
+        """Label the prompts and grow the forest.
 
         Raises:
             PolicyError: additionally, where no prompt has two observed arms.
         """
         from sklearn.ensemble import RandomForestClassifier
 
-        data = Outcomes.check(X, quality, cost, latency, providers)
         labels = best_labels(data.quality, data.cost, data.latency, self.objective)
         known = labels >= 0
         if not known.any():
@@ -112,8 +100,6 @@ class ForestClassifierPolicy(Policy):
         self.means_ = column_means(data)
         self._graph = to_onnx(forest, data.X.shape[1])
         self._run = OnnxForest(self._graph)
-        self._names = data.providers
-        return self
 
     def predict(self, X: Features) -> Estimates:
         """Training means of every arm, each (n, k)."""

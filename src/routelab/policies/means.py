@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Self
-
 import numpy as np
 
 from routelab.bundle import Bundle
@@ -35,20 +32,9 @@ class MeansPolicy(Policy):
     array([[0.3, 0.9]])
     """
 
-    def fit(
-        self,
-        X: Features,
-        quality: Floats,
-        cost: Floats,
-        latency: Floats | None = None,
-        *,
-        providers: Sequence[str] | None = None,
-    ) -> Self:
-        """Take the means; see ``Policy.fit``."""
-        data = Outcomes.check(X, quality, cost, latency, providers)
+    def _fit(self, data: Outcomes) -> None:
+        """Take the means."""
         self.means_ = column_means(data)
-        self._names = data.providers
-        return self
 
     def predict(self, X: Features) -> Estimates:
         """Training means of every arm, each (n, k)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Self
 
 import numpy as np
@@ -40,25 +40,14 @@ class ThompsonPolicy(Policy):
     def __init__(self, prior: float = 1.0) -> None:
         self.prior = prior
 
-    def fit(
-        self,
-        X: Features,
-        quality: Floats,
-        cost: Floats,
-        latency: Floats | None = None,
-        *,
-        providers: Sequence[str] | None = None,
-    ) -> Self:
-        """Warm start from every observed cell; see ``Policy.fit``."""
-        data = Outcomes.check(X, quality, cost, latency, providers)
+    def _fit(self, data: Outcomes) -> None:
+        """Warm start from every observed cell."""
+        self._check_prior()
         reward = np.nansum(data.quality, axis=0)
         lost = (~np.isnan(data.quality)).sum(axis=0) - reward
         seen = (~np.isnan(data.cost)).sum(axis=0).astype(float)
         seconds = np.full(len(reward), np.nan) if data.latency is None else np.nanmean(data.latency, axis=0)
         self.counts_ = np.stack([reward, lost, seen, np.nanmean(data.cost, axis=0), seconds])
-        self._names = data.providers
-        self._check_prior()
-        return self
 
     def _check_prior(self) -> None:
         if not 1.0 <= self.prior < np.inf:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Self
-
 import numpy as np
 
 from routelab.bundle import Bundle
 from routelab.errors import PolicyError
-from routelab.policies.base import Estimates, Features, Floats, Policy
+from routelab.policies.base import Estimates, Features, Policy
 from routelab.policies.outcomes import Outcomes
 
 
@@ -22,26 +19,15 @@ class OraclePolicy(Policy):
     array([0, 1])
     """
 
-    def fit(
-        self,
-        X: Features,
-        quality: Floats,
-        cost: Floats,
-        latency: Floats | None = None,
-        *,
-        providers: Sequence[str] | None = None,
-    ) -> Self:
+    def _fit(self, data: Outcomes) -> None:
         """Remember the outcomes of the evaluation prompts, complete (n, k) matrices.
 
         Raises:
             PolicyError: an outcome is missing, so the best arm is unknown.
         """
-        data = Outcomes.check(X, quality, cost, latency, providers)
         if np.isnan(data.quality).any() or np.isnan(data.cost).any():
             raise PolicyError("the oracle needs every outcome; drop the prompts with a missing quality or cost")
         self.data_ = data
-        self._names = data.providers
-        return self
 
     def predict(self, X: Features) -> Estimates:
         """The true outcomes (n, k).
