@@ -214,6 +214,14 @@ class Policy(BaseEstimator):
             raise PolicyError(f"provider {name!r} is unknown; the policy has {', '.join(self.providers_)}")
         return self.providers_.index(name)
 
+    def _drop_name(self, name: str) -> int:
+        """Take the arm called ``name`` off the list; returns the column it had."""
+        position = self._position(name)
+        if len(self.providers_) == 1:
+            raise PolicyError(f"{name!r} is the last provider; add another before removing it")
+        self._names = self.providers_[:position] + self.providers_[position + 1 :]
+        return position
+
 
 def params_to_json(policy: BaseEstimator) -> dict[str, Any]:
     """Constructor arguments as JSON; an ``Objective`` becomes a tagged mapping."""

@@ -144,10 +144,7 @@ class ForestPolicy(Policy):
         Raises:
             PolicyError: the name is unknown, or it is the last arm.
         """
-        position = self._position(name)
-        if len(self.providers_) == 1:
-            raise PolicyError(f"{name!r} is the last provider; add another before removing it")
-        self._names = self.providers_[:position] + self.providers_[position + 1 :]
+        self._drop_name(name)
         self.beliefs_.pop(name, None)
         return self
 

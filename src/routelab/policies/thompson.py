@@ -75,11 +75,7 @@ class ThompsonPolicy(Policy):
         Raises:
             PolicyError: the name is unknown, or it is the last arm.
         """
-        position = self._position(name)
-        if len(self.providers_) == 1:
-            raise PolicyError(f"{name!r} is the last provider; add another before removing it")
-        self.counts_ = np.delete(self.counts_, position, axis=1)
-        self._names = self.providers_[:position] + self.providers_[position + 1 :]
+        self.counts_ = np.delete(self.counts_, self._drop_name(name), axis=1)
         return self
 
     def update(self, x: Features, arm: int, reward: float, cost: float | None = None) -> None:
