@@ -1,16 +1,19 @@
-"""What the tests of stages and tracking share: a small project whose pipeline ran in real processes, twice."""
+"""The pipeline as real processes in a project of their own: what the tests of stages and tracking share."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import yaml
 
+from routelab.stages.common import write_bytes
 from routelab.tables.synthetic import World
 from routelab.tables.table import PerformanceTable
 
@@ -106,3 +109,74 @@ def run_pipeline(folder: Path) -> Pipeline:
     _, complaint = meanwhile.communicate()
     assert meanwhile.returncode == 0, complaint
     return Pipeline(root, copy, store)
+
+
+def set_param(folder: Path) -> None:
+    broken = SETTINGS | {"forest": {**SETTINGS["forest"], "max_features": 7.0}}  # type: ignore[dict-item]
+    (folder / "params.yaml").write_text(yaml.safe_dump(broken))
+
+
+def spoil_table(folder: Path) -> None:
+    path = folder / "data" / "collected" / "synthetic.parquet"
+    frame = pd.read_parquet(path)
+    frame.loc[3, "quality"] = 1.5
+    frame.to_parquet(path)
+
+
+def change_table(change: Callable[[pd.DataFrame], None]) -> Callable[[Path], None]:
+    """Collected table with a column ``split`` of its own and what ``change`` does to it."""
+
+    def harm(folder: Path) -> None:
+        path = folder / "data" / "collected" / "synthetic.parquet"
+        frame = pd.read_parquet(path)
+        prompts = frame["prompt_id"].unique()
+        frame["split"] = np.where(frame["prompt_id"].isin(prompts[::3]), "eval", "train")
+        frame = frame.drop_duplicates(["prompt", "provider"]) if "prompt" in frame else frame
+        change(frame)
+        frame.to_parquet(path)
+
+    return harm
+
+
+def charge_the_same(frame: pd.DataFrame) -> None:
+    frame["cost_usd"] = 0.001
+
+
+def hide_a_provider_from_training(frame: pd.DataFrame) -> None:
+    hidden = (frame["split"] == "train") & (frame["provider"] == frame["provider"].max())
+    frame.loc[hidden, "quality"] = np.nan
+
+
+def cut(path: str, at: float) -> Callable[[Path], None]:
+    """Only the first share ``at`` of a file is there."""
+
+    def harm(folder: Path) -> None:
+        content = (folder / path).read_bytes()
+        (folder / path).write_bytes(content[: int(at * len(content))])
+
+    return harm
+
+
+def replace_by_folder(path: str) -> Callable[[Path], None]:
+    def harm(folder: Path) -> None:
+        (folder / path).unlink()
+        (folder / path).mkdir()
+
+    return harm
+
+
+def leave_one_provider_out(folder: Path) -> None:
+    """No evaluation prompt is known of every provider."""
+    path = folder / "data" / "features" / "synthetic" / "eval.npz"
+    with np.load(path) as held:
+        arrays = dict(held)
+    arrays["quality"][:, 2] = np.nan
+    np.savez(path, **arrays)
+
+
+def write(path: str, content: bytes) -> Callable[[Path], None]:
+    return lambda folder: write_bytes(folder / path, content)
+
+
+def remove(path: str) -> Callable[[Path], None]:
+    return lambda folder: (folder / path).unlink()

@@ -23,16 +23,20 @@ HARD = LLMRequest("Prove it", estimated_complexity=1.0, requires_reasoning=True,
 
 
 class Answering:
-    """A provider that answers with a fixed quality, or fails in one of the two ways there are."""
+    """A provider that answers with a fixed quality (None: it does not grade itself), or fails in some way."""
 
     price = Price(1.0, 2.0)
 
-    def __init__(self, name: str, quality: float = 0.5, *, fails: str | None = None) -> None:
+    def __init__(self, name: str, quality: float | None = 0.5, *, fails: str | None = None) -> None:
         self.name, self.quality, self.fails = name, quality, fails
 
     async def complete(self, request: LLMRequest) -> Completion:
         error = None if self.fails is None else f"{self.name} is down"
         completion = Completion("", self.name, 10, 20, 0.001, 0.2, self.quality, error)
+        if self.fails == "times out":
+            raise TimeoutError("no answer in 60 s")
+        if self.fails == "hangs":
+            await asyncio.sleep(60)
         if self.fails == "raises":
             raise ProviderError(str(error), completion)
         return completion

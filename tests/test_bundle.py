@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -126,3 +127,19 @@ def test_an_unfitted_policy_is_not_saved(tmp_path):
     with pytest.raises(PolicyError, match="ThompsonPolicy is not fitted"):
         ThompsonPolicy().save(tmp_path / "model")
     assert not (tmp_path / "model").exists()
+
+
+def test_a_replacement_that_fails_leaves_the_old_bundle(tmp_path, monkeypatch):
+    write_bundle(tmp_path / "model", Bundle("Old", {}))
+    replace, calls = os.replace, []
+
+    def full_disk(source, target):
+        calls.append(target)
+        if len(calls) == 2:
+            raise OSError("no space left on device")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", full_disk)
+    with pytest.raises(OSError, match="no space left"):
+        write_bundle(tmp_path / "model", Bundle("New", {}))
+    assert read_bundle(tmp_path / "model").kind == "Old"

@@ -44,6 +44,20 @@ def test_sources_lists_every_source_with_licence_size_and_place(tmp_path: Path) 
         assert (written[name]["bytes"], written[name]["licence"]) == (source.bytes, source.licence)
     assert "generated" in rows["synthetic"]
     assert "bundled" in rows["paretobandit"]
+    places = {line.index(SOURCES[name].title) for name, line in rows.items()}
+    assert len(places) == 1, "every column starts at the same place in all lines"
+
+
+def test_sources_says_that_the_mirror_is_no_folder_and_still_lists(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ROUTELAB_DATA_MIRROR", str(tmp_path / "gone"))
+    answer = routelab("sources", folder=tmp_path)
+    assert answer.returncode == 0
+    assert [line.split()[0] for line in answer.stdout.splitlines()] == list(SOURCES)
+    assert len(answer.stderr.splitlines()) == 1
+    assert answer.stderr.startswith("routelab: ROUTELAB_DATA_MIRROR names ")
+    assert "no folder" in answer.stderr
 
 
 @pytest.mark.parametrize(

@@ -16,14 +16,14 @@ C = np.array([0.03, 0.02, 0.01])
 L = np.array([3.0, 1.0, 2.0])
 
 
-@pytest.mark.parametrize("value", [-1e-9, np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("value", [-1e-9, np.nan, np.inf, -np.inf, "a", 10**400])
 @pytest.mark.parametrize("name", ["cost_weight", "latency_weight", "max_cost", "max_latency"])
 def test_a_weight_or_bound_that_is_negative_or_not_finite_is_refused(name, value):
     with pytest.raises(RoutelabError, match=f"Objective.{name} is .*; give a finite number ≥ 0"):
         Objective(**{name: value})
 
 
-@pytest.mark.parametrize("value", [-0.1, 1.1, np.nan])
+@pytest.mark.parametrize("value", [-0.1, 1.1, np.nan, "a"])
 def test_a_quality_bound_outside_0_to_1_is_refused(value):
     with pytest.raises(RoutelabError, match=r"Objective.min_quality is .*; give a number in \[0, 1\]"):
         Objective(min_quality=value)

@@ -51,12 +51,14 @@ def test_size_picks_the_numbers_of_the_run(tmp_path: Path) -> None:
         ("sources", ["azure_trace"]),  # a trace, no table
         ("sources", ["synthetic", "synthetic"]),
         ("sources", "synthetic"),
-        ("synthetic_requests.small", 0),
+        ("synthetic_requests.small", 99),
+        ("synthetic_requests.full", 0),
         ("train_fraction", 0.0),
         ("train_fraction", 1.0),
         ("train_fraction", float("nan")),
         ("features.embedder", "bert"),
         ("features.n_components", 0),
+        ("features.n_components", 257),
         ("forest", None),
         ("forest.n_estimators", 0),
         ("forest.n_estimators", 2001),
@@ -76,7 +78,8 @@ def test_size_picks_the_numbers_of_the_run(tmp_path: Path) -> None:
         ("bandit.seeds.full", "20"),
         ("evaluation.settings", 33),
         ("evaluation.partitions", 0),
-        ("evaluation.resamples.small", 0),
+        ("evaluation.resamples.small", 1),
+        ("evaluation.resamples.full", 49),
         ("forest.trees", 100),
         ("sneaky", 1),
     ],
@@ -102,6 +105,15 @@ def test_a_missing_field_is_named(tmp_path: Path) -> None:
     path = write(tmp_path, "forest", {"n_estimators": 10, "max_features": "sqrt"})
     with pytest.raises(ParamsError, match=r"params.yaml: forest.min_samples_leaf: Field required; "):
         load_params(path)
+
+
+def test_a_misspelt_section_is_told_by_its_own_name(tmp_path: Path) -> None:
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    (tmp_path / "params.yaml").write_text(text.replace("\nforest:", "\nforst:"), encoding="utf-8")
+    with pytest.raises(
+        ParamsError, match=r"params.yaml: forst is \{'n_estimators': .*: Extra inputs are not permitted"
+    ):
+        load_params(tmp_path / "params.yaml")
 
 
 def test_a_missing_file_says_where_to_run(tmp_path: Path) -> None:

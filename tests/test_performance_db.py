@@ -600,3 +600,15 @@ def test_a_killed_process_loses_nothing_that_was_flushed(url: str) -> None:
     assert kept[0] == kept[1] >= acknowledged * 20
     assert kept[0] % 20 == 0, "a batch is written whole or not at all"
     assert {f"{batch}-{i}" for batch in range(acknowledged) for i in range(20)} <= set(log["decision_id"])
+
+
+def test_what_is_queued_is_written_when_python_exits(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'log.db'}"
+    code = (
+        "import asyncio; from routelab import *\n"
+        f"router = BanditRouter(simulated_providers(), db=PerformanceDB({url!r}))\n"
+        "asyncio.run(router.complete(LLMRequest('Why is the sky blue?')))"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    with PerformanceDB(url) as db:
+        assert db.count() == (1, 1)

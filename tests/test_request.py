@@ -36,6 +36,12 @@ def counts(text: str) -> dict[str, float]:
         ({"prompt": "Hi", "user_tier": "gold"}, "user_tier is 'gold'; give 'free' or 'premium'"),
         ({"prompt": "Hi", "features": {"age": math.nan}}, r"features\['age'\] is nan; give a finite number"),
         ({"prompt": "", "features": {"age": math.inf}}, r"features\['age'\] is inf"),
+        ({"prompt": "Hi", "estimated_complexity": "3"}, r"estimated_complexity is '3'; give a number in \[0, 1\]"),
+        ({"prompt": "Hi", "time_of_day": "3"}, r"time_of_day is '3'; give an hour in \[0, 24\)"),
+        ({"prompt": "Hi", "time_of_day": None}, "time_of_day is None"),
+        ({"prompt": "Hi", "features": {"a": "b"}}, r"features\['a'\] is 'b'; give a finite number"),
+        ({"prompt": "Hi", "features": {"a": 10**400}}, r"features\['a'\] is 1000*; give a finite number"),
+        ({"prompt": "Hi", "features": [1.0]}, r"features is \[1.0\]; give a mapping of names to numbers"),
     ],
 )
 def test_a_request_refuses_what_means_nothing(arguments, message):

@@ -11,6 +11,7 @@ from routelab import (
     EpsilonGreedyPolicy,
     ForestClassifierPolicy,
     ForestPolicy,
+    LLMRequest,
     MLRouter,
     PerformanceDB,
     RoutelabError,
@@ -18,6 +19,7 @@ from routelab import (
     ThompsonPolicy,
     simulated_providers,
 )
+from routelab.routers.ml import _heldout_rows
 from routelab.tables.synthetic import SyntheticData, World
 from routing import EASY, HARD, TRADE_OFF, Answering, answer_all, newcomer, record, requests, small_forest
 
@@ -66,7 +68,7 @@ def test_a_router_that_explores_trains_on_its_own_log(db: PerformanceDB) -> None
     answer_all(router, requests(150, seed=3))
     log = db.log()
     rules, learned = (log[log["policy_version"] == version] for version in ("0", "1"))
-    assert set(rules["policy"]) == {"RulePolicy"}
+    assert (rules["propensity"] < 1.0).all()  # it explores around the rules, too, before there is a forest
     learned = learned[~learned["policy"].str.endswith("after failure")]
     assert set(learned["policy"]) == {"EpsilonGreedyPolicy"}
     assert set(learned["propensity"].round(9)) == {0.06, 0.76}
@@ -224,3 +226,16 @@ def test_a_trained_router_falls_to_the_best_that_is_left(db: PerformanceDB, worl
     next(p for p in providers if p.name == best).outage = True
     decision, completion = asyncio.run(router.complete(HARD))
     assert decision.provider.name == completion.provider == second
+
+
+def test_the_same_prompt_never_stands_on_both_sides_of_the_held_out_split(
+    db: PerformanceDB,
+) -> None:
+    router = MLRouter(simulated_providers(), EpsilonGreedyPolicy(0.5, small_forest()), db=db)
+    texts = [f"Prove theorem {number}, please." for number in range(20)]
+    answer_all(router, [LLMRequest(text, time_of_day=hour) for text in texts for hour in (1, 5, 9, 13, 17, 21)])
+    data = db.get_training_data()
+    held = _heldout_rows(data, np.arange(len(data.X)), 0.3, np.random.default_rng(0))
+    assert 0 < held.sum() < len(held)
+    assert not set(data.prompt_sha256[held]) & set(data.prompt_sha256[~held])
+    assert len(np.unique(data.X, axis=0)) > len(texts)  # the hour makes rows differ, so features alone would leak

@@ -117,6 +117,34 @@ def test_a_provider_that_fails_falls_to_the_next_and_its_failure_is_an_outcome(
     assert log["policy"].tolist() == ["RulePolicy", "RulePolicy after failure"]
 
 
+def test_any_exception_of_a_provider_is_a_failure(db: PerformanceDB) -> None:
+    router = MLRouter([Answering("a", fails="times out"), Answering("b", 0.7)], db=db)
+    assert asyncio.run(router.complete(EASY))[0].provider.name == "b"
+    assert db.log()["error"].tolist()[0] == "TimeoutError: no answer in 60 s"
+
+
+def test_a_cancelled_request_leaves_an_ungraded_outcome_and_nothing_pending(db: PerformanceDB) -> None:
+    router = MLRouter([Answering("a", fails="hangs"), Answering("b", fails="hangs")], db=db)
+    with pytest.raises(TimeoutError):
+        asyncio.run(asyncio.wait_for(router.complete(EASY), 0.05))
+    log = db.log()
+    assert (len(log), log["error"][0], log["quality"].isna()[0]) == (1, "cancelled by the caller", True)
+
+
+def test_an_answer_without_a_grade_waits_for_one_and_is_learned_then(db: PerformanceDB) -> None:
+    router = BanditRouter([Answering("a", None), Answering("b", None)], db=db)
+    decision, _ = asyncio.run(router.complete(EASY))
+    assert db.count() == (1, 0)
+    router.grade(decision.decision_id, 0.9)
+    outcome = db.log().iloc[0]
+    assert (outcome["quality"], outcome["cost_usd"], outcome["latency_s"]) == (0.9, 0.001, 0.2)
+    assert router.policy.predict(np.zeros((1, 1))).quality.max() == pytest.approx(1.9 / 3.0)
+    with pytest.raises(RoutelabError, match="unknown to this router, or has its outcome already"):
+        router.grade(decision.decision_id, 0.9)
+    with pytest.raises(RoutelabError, match="has no answer yet"):
+        router.grade(router.decide(EASY).decision_id, 0.9)
+
+
 def test_when_all_fail_one_error_names_each(db: PerformanceDB) -> None:
     router = MLRouter([Answering(name, fails="raises") for name in "abc"], db=db)
     with pytest.raises(ProviderError, match="every provider failed: a: a is down; b: b is down; c: c is down"):

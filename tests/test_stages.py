@@ -12,15 +12,33 @@ import pandas as pd
 import pytest
 import yaml
 
-from pipeline import SETTINGS, STAGES, Pipeline, new_project, outputs, run_stage
+from pipeline import (
+    STAGES,
+    Pipeline,
+    change_table,
+    charge_the_same,
+    cut,
+    hide_a_provider_from_training,
+    leave_one_provider_out,
+    new_project,
+    outputs,
+    remove,
+    replace_by_folder,
+    run_stage,
+    set_param,
+    spoil_table,
+    write,
+)
 from routelab.params import load_params
 from routelab.stages.collect import collect
-from routelab.stages.common import rounded, stage, write_bytes
+from routelab.stages.common import rounded, stage
 from routelab.stages.evaluate import evaluate
 from routelab.stages.featurize import featurize
 from routelab.stages.pareto import pareto
 from routelab.stages.train_bandit import train_bandit
 from routelab.stages.train_forest import train_forest
+
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")  # MLflow's own models
 
 ROOT = Path(__file__).resolve().parents[1]
 WORK = dict(zip(STAGES, (collect, featurize, train_forest, train_bandit, evaluate, pareto), strict=True))
@@ -115,35 +133,6 @@ def finished_project(pipeline: Pipeline, folder: Path, monkeypatch: pytest.Monke
     return project
 
 
-def set_param(folder: Path) -> None:
-    broken = SETTINGS | {"forest": {**SETTINGS["forest"], "max_features": 7.0}}  # type: ignore[dict-item]
-    (folder / "params.yaml").write_text(yaml.safe_dump(broken))
-
-
-def spoil_table(folder: Path) -> None:
-    path = folder / "data" / "collected" / "synthetic.parquet"
-    frame = pd.read_parquet(path)
-    frame.loc[3, "quality"] = 1.5
-    frame.to_parquet(path)
-
-
-def leave_one_provider_out(folder: Path) -> None:
-    """No evaluation prompt is known of every provider."""
-    path = folder / "data" / "features" / "synthetic" / "eval.npz"
-    with np.load(path) as held:
-        arrays = dict(held)
-    arrays["quality"][:, 2] = np.nan
-    np.savez(path, **arrays)
-
-
-def write(path: str, content: bytes) -> Callable[[Path], None]:
-    return lambda folder: write_bytes(folder / path, content)
-
-
-def remove(path: str) -> Callable[[Path], None]:
-    return lambda folder: (folder / path).unlink()
-
-
 DATA = "data/{}/synthetic".format
 FAILURES: dict[str, tuple[str, Callable[[Path], None], str]] = {
     "params out of range": ("train_forest", set_param, r"params.yaml: forest.max_features is 7.0: .*change it"),
@@ -161,6 +150,43 @@ FAILURES: dict[str, tuple[str, Callable[[Path], None], str]] = {
     "no curve": ("evaluate", remove(f"{DATA('models')}/thompson.npz"), r"thompson.npz is missing; run `dvc repro`"),
     "no report": ("pareto", remove(f"{DATA('reports')}/evaluation.json"), r"evaluation.json is missing; run `dvc re"),
     "no frontier": ("pareto", remove(f"{DATA('reports')}/curves.csv"), r"curves.csv is missing; run `dvc repro`"),
+    "cut report": (
+        "pareto",
+        cut(f"{DATA('reports')}/evaluation.json", 0.5),
+        r"evaluation.json is damaged .*evaluate@syn",
+    ),
+    "other report": (
+        "pareto",
+        write(f"{DATA('reports')}/evaluation.json", b"{}"),
+        r"evaluation.json is damaged .*`dvc re",
+    ),
+    "cut curves": (
+        "pareto",
+        cut(f"{DATA('reports')}/curves.csv", 0.5),
+        r"curves.csv is damaged .*-f evaluate@synthetic`",
+    ),
+    "empty curves": ("pareto", cut(f"{DATA('reports')}/curves.csv", 0.0), r"curves.csv is damaged .*-f evaluate@synth"),
+    "a folder": (
+        "pareto",
+        replace_by_folder(f"{DATA('reports')}/evaluation.json"),
+        r"Is a directory: .*evaluation.json",
+    ),
+    "one price": (
+        "featurize",
+        change_table(charge_the_same),
+        r"training split: every provider costs 0.001 USD .*'cost_",
+    ),
+    "unseen": (
+        "featurize",
+        change_table(hide_a_provider_from_training),
+        r"training split: no prompt has .* of '.*; bring",
+    ),
+    "no featurizer": (
+        "train_forest",
+        remove(f"{DATA('features')}/featurizer/bundle.json"),
+        r"featurizer holds no bundle",
+    ),
+    "none too": ("train_bandit", remove(f"{DATA('features')}/featurizer/bundle.json"), r"featurizer holds no bundle"),
     "sparse": (
         "train_forest",
         leave_one_provider_out,
@@ -170,6 +196,11 @@ FAILURES: dict[str, tuple[str, Callable[[Path], None], str]] = {
 }
 
 
+def stamps(folder: Path) -> dict[str, int]:
+    """When each output was written: another write of the same bytes shows."""
+    return {name: (folder / name).stat().st_mtime_ns for name in outputs(folder)}
+
+
 @pytest.mark.parametrize("name", FAILURES)
 def test_a_stage_that_fails_says_why_in_one_line_and_leaves_the_outputs_whole(
     pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
@@ -177,14 +208,32 @@ def test_a_stage_that_fails_says_why_in_one_line_and_leaves_the_outputs_whole(
     module, harm, expected = FAILURES[name]
     folder = finished_project(pipeline, tmp_path, monkeypatch)
     harm(folder)
-    before = outputs(folder)
+    before, written = outputs(folder), stamps(folder)
     monkeypatch.setattr("sys.argv", [f"routelab.stages.{module}", "synthetic"])
     with pytest.raises(SystemExit, match=expected) as ended:
         stage(WORK[module])
     assert isinstance(ended.value.code, str)  # Python prints it on stderr and exits with 1
     assert ended.value.code.startswith("routelab: ")
     assert "\n" not in ended.value.code
-    assert outputs(folder) == before
+    assert (outputs(folder), stamps(folder)) == (before, written)
+
+
+@pytest.mark.parametrize("module", ["train_forest", "train_bandit", "evaluate", "pareto"])
+def test_without_its_mlflow_store_a_stage_writes_nothing_and_names_the_store(
+    pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str
+) -> None:
+    folder = finished_project(pipeline, tmp_path, monkeypatch)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@127.0.0.1:9")
+    monkeypatch.setattr("sys.argv", [f"routelab.stages.{module}", "synthetic"])
+    written = stamps(folder)
+    with pytest.raises(
+        SystemExit, match=r"^routelab: MLflow store http://127.0.0.1:9: .*set MLFLOW_TRACKING_URI"
+    ) as ended:
+        stage(WORK[module])
+    assert "\n" not in str(ended.value.code)
+    assert "secret" not in str(ended.value.code)
+    assert stamps(folder) == written
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 import resource
 from pathlib import Path
 
@@ -88,3 +89,50 @@ def test_missing_files_and_unknown_endings_are_named(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text(tidy(2, cost_usd=[1, "cheap", 1, 1]).to_csv(index=False))
     with pytest.raises(TableError, match=r"t\.csv: column 'cost_usd' must hold numbers, but row 1 .*'cheap'"):
         PerformanceTable.read(tmp_path / "t.csv")
+
+
+HEADER = "prompt_id,provider,prompt,quality,cost_usd\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (HEADER + "a,p,Hi,0.5,0.1,7\na,q,Hi,0.5,0.1,7\n", "line 2 has 6 fields, but the header has 5"),
+        (HEADER + "a,p,Hi,0.5,0.1\na,q,Hi,0.5\n", "line 3 has 4 fields, but the header has 5"),
+        (HEADER + 'a,p,"1\n2",0.5,0.1\n\na,q,"1\n2",0.5,0.1,\n', "line 5 has 6 fields, but the header has 5"),
+        ("\ufeff\n" + HEADER + "a,p,Hi, how,0.5,0.1\n", "line 3 has 6 fields, but the header has 5"),
+    ],
+)
+def test_a_csv_row_with_more_or_fewer_fields_than_the_header_is_refused(text: str, words: str, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(text, encoding="utf-8")
+    with pytest.raises(TableError, match=rf"t\.csv: {words}\. .*[Qq]uote") as caught:
+        PerformanceTable.read(tmp_path / "t.csv")
+    assert str(caught.value).count("t.csv") == 1
+
+
+def test_blank_lines_commas_in_quotes_and_long_prompts_do_not_make_a_csv_ragged(tmp_path: Path) -> None:
+    long = "x, " * 100_000
+    row = f'0.5,0.1\n\na,q,"{long}",0.5,0.1\n'
+    (tmp_path / "t.csv").write_text(f'\ufeff{HEADER}a,p,"{long}",{row}\n', encoding="utf-8")
+    limit = csv.field_size_limit()
+    table = PerformanceTable.read(tmp_path / "t.csv")
+    assert table.prompts is not None
+    assert (table.providers, table.prompts.tolist()) == (("p", "q"), [long])
+    assert csv.field_size_limit() == limit
+
+
+@pytest.mark.parametrize(("start", "end"), [("[", "]"), ('{"a":', "}")])
+def test_jsonl_nested_without_end_is_refused(start: str, end: str, tmp_path: Path) -> None:
+    (tmp_path / "t.jsonl").write_text('{"quality": 1}\n{"quality": ' + start * 100_000 + "1" + end * 100_000 + "}\n")
+    with pytest.raises(TableError, match=r"t\.jsonl: .*line 2 is nested too deep"):
+        PerformanceTable.read(tmp_path / "t.jsonl")
+
+
+def test_a_lone_surrogate_in_a_jsonl_file_is_named_before_anything_is_written(tmp_path: Path) -> None:
+    (tmp_path / "t.jsonl").write_text(
+        "".join(
+            f'{{"prompt_id": "a", "provider": "{p}", "prompt": "\\ud83e", "quality": 1, "cost_usd": 1}}\n' for p in "pq"
+        )
+    )
+    with pytest.raises(TableError, match=r"t\.jsonl: column 'prompt' .*UTF-8.*row 0"):
+        PerformanceTable.read(tmp_path / "t.jsonl")

@@ -68,12 +68,34 @@ def cell(column: str, value: object) -> pd.DataFrame:
         (tidy(x_time_of_day=24.0), ["'x_time_of_day'", "[0, 24)", "24.0"]),
         (tidy(x_user_tier=2), ["'x_user_tier'", "premium"]),
         (tidy(x_load_small=-1.0), ["'x_load_small'", "≥ 0"]),
-        (tidy(x_load_medium=1.0), ["'x_load_medium'", "no provider"]),
         (tidy(x_user_tier=1).drop(columns="prompt"), ["no features", "'prompt'"]),
         (tidy().drop(columns="prompt"), ["no features", "'prompt'"]),
         (tidy(providers=("only",)), ["'provider'", "'only'", "two or more"]),
         (tidy().head(0), ["no rows"]),
         (pd.concat([tidy(), tidy()["quality"]], axis=1), ["'quality'", "more than once"]),
+        (tidy(quality=[[0.5]] * 8), ["'quality'", "single values", "row 0", "'p0'", "a list", "5 more rows"]),
+        (tidy(prompt_id=[{"id": i // 2} for i in range(8)]), ["'prompt_id'", "single values", "row 0", "a dict"]),
+        (tidy(timestamp=[np.zeros(2)] * 8), ["'timestamp'", "single values", "row 0", "a ndarray"]),
+        (tidy(x_length=[(1, 2)] * 8), ["'x_length'", "single values", "a tuple"]),
+        (tidy(timestamp=pd.Timedelta(1, "s")), ["'timestamp'", "numbers", "row 0"]),
+        (cell("timestamp", 1j), ["'timestamp'", "numbers", "row 3"]),
+        (cell("timestamp", 10**400), ["'timestamp'", "numbers", "row 3"]),
+        (tidy(timestamp=pd.Period("2020")), ["'timestamp'", "numbers", "row 0"]),
+        (tidy(timestamp=1j), ["'timestamp'", "numbers", "row 0"]),
+        (tidy(quality=1j), ["'quality'", "numbers", "row 0"]),
+        (cell("quality", b"\xff"), ["'quality'", "numbers", "row 3"]),
+        (cell("quality", pd.Timestamp(0)), ["'quality'", "numbers", "row 3"]),
+        (cell("provider", pd.NA), ["'provider'", "empty", "row 3"]),
+        (
+            tidy(prompt=pd.Series(["half \ud83e"] * 8, dtype=object)),
+            ["'prompt'", "UTF-8", "row 0", r"'half \ud83e'", "surrogate"],
+        ),
+        (tidy(task=pd.Series(["\ud83e"] * 8, dtype=object)), ["'task'", "UTF-8", "row 0"]),
+        (
+            tidy(x_a=1.0).set_axis(pd.Index([*tidy().columns, "x_\ud83e"], dtype=object), axis=1),
+            [r"'x_\ud83e'", "UTF-8", "surrogate"],
+        ),
+        (pd.concat({"a": tidy()}, axis=1), ["2 levels", "one name"]),
     ],
 )
 def test_a_bad_table_is_named_with_column_rule_rows_and_remedy(frame: pd.DataFrame, words: list[str]) -> None:
@@ -209,6 +231,13 @@ def test_prompts_and_providers_are_selected_with_everything_aligned() -> None:
         table.select_providers(["a"])
     with pytest.raises(TableError, match="no prompt"):
         table.take(np.zeros(2, bool))
+
+
+def test_a_table_cut_to_fewer_providers_drops_the_loads_of_the_others() -> None:
+    frame = tidy(3, ("a", "b", "c"), x_load_a=1.0, x_load_b=2.0)
+    table = PerformanceTable.from_frame(frame[frame["provider"] != "b"])
+    assert table.feature_names == ("load_a",)
+    np.testing.assert_array_equal(table.load(), [[1.0, 0.0]] * 3)
 
 
 def test_the_notebook_view_escapes_what_the_table_holds() -> None:

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import json
 import os
 import subprocess
+import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -96,8 +99,55 @@ def test_a_training_run_holds_params_metrics_per_setting_and_task_data_and_figur
         history = client.get_metric_history(row["run_id"], name)
         assert [metric.step for metric in history] == list(range(SETTINGS["evaluation"]["settings"]))  # type: ignore[index]
     run = client.get_run(row["run_id"])
-    assert [data.dataset.name for data in run.inputs.dataset_inputs] == ["synthetic"]
-    assert "importance.png" in [file.path for file in client.list_artifacts(row["run_id"])]
+    assert [data.dataset.name for data in run.inputs.dataset_inputs] == ["synthetic"] * 2
+    figures = {"forest": "importance.png", "forest-classifier": "shares.png", "thompson": "regret.png"}
+    for policy, figure in figures.items():
+        run_id = run_of("train_forest" if policy.startswith("forest") else "train_bandit", policy)["run_id"]
+        assert [file.path for file in client.list_artifacts(run_id)] == [figure]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_logged_data_are_the_split_that_trained_and_the_one_that_evaluates(project: Path, name: str) -> None:
+    import mlflow
+
+    row = run_of("train_forest" if name.startswith("forest") else "train_bandit", name)
+    inputs = mlflow.MlflowClient().get_run(row["run_id"]).inputs.dataset_inputs
+    shapes = {data.tags[0].value: json.loads(data.dataset.profile)["features_shape"] for data in inputs}
+    splits = {"training": "train", "evaluation": "eval"}
+    for context, split in splits.items():
+        with np.load(project / "data" / "features" / "synthetic" / f"{split}.npz") as held:
+            assert shapes[context] == list(held["X"].shape)
+    assert len({data.dataset.digest for data in inputs}) == 2
+
+
+def test_a_logged_model_carries_its_package_and_pins_what_it_needs(project: Path, tmp_path: Path) -> None:
+    import mlflow
+
+    uri = f"runs:/{run_of('train_forest', 'forest')['run_id']}/policy"
+    model = Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(tmp_path)))
+    needs = (model / "requirements.txt").read_text(encoding="utf-8").split()
+    assert {f"{name}=={version(name)}" for name in ("mlflow", "numpy", "onnxruntime", "scikit-learn")} <= set(needs)
+    assert all("==" in need and "/" not in need and "routelab" not in need for need in needs)
+    assert not list(model.rglob("__pycache__"))
+    # another process, another folder, and a package that is not imported yet
+    code = (
+        "import sys, mlflow, pandas; model = mlflow.pyfunc.load_model(sys.argv[1]); import routelab;"
+        "print(routelab.__file__, model.predict(pandas.DataFrame({'prompt': ['Hi']}))['provider'].item())"
+    )
+    command = [sys.executable, "-W", "ignore", "-c", code, str(model)]
+    answer = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert answer.returncode == 0, answer.stderr
+    origin, provider = answer.stdout.split()
+    assert Path(origin).is_relative_to(model)
+    assert provider in load_policy(project / "data" / "models" / "synthetic" / "forest").providers_
+
+
+def test_a_store_that_is_none_is_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mlflow.db").write_bytes(b"no database at all")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    with pytest.raises(RoutelabError, match=r"MLflow store sqlite:///.*mlflow.db: .*; see that it is up") as caught:
+        tracking.check_store()
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -202,7 +252,17 @@ def test_the_commit_is_that_of_the_working_folder(tmp_path: Path, monkeypatch: p
     monkeypatch.chdir(tmp_path)
     assert tracking.git_commit() == "unknown"
     git = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org"]
-    for command in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "first"]):
+    names = ("params.yaml", "dvc.lock", "data/report.json")
+    (tmp_path / "data").mkdir()
+    for name in names:
+        Path(name).write_text("one")
+    for command in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "first"]):
         subprocess.run([*git, *command], check=True, capture_output=True)
     head = subprocess.run(["git", "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
     assert tracking.git_commit() == head
+    for name in ("data/report.json", "dvc.lock", "untracked.txt"):  # what the pipeline writes, and strangers
+        Path(name).write_text("two")
+    assert tracking.git_commit() == head
+    Path("params.yaml").write_text("two")
+    monkeypatch.chdir(tmp_path / "data")
+    assert tracking.git_commit() == f"{head}-dirty"

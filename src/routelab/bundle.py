@@ -80,7 +80,12 @@ def write_bundle(path: str | Path, bundle: Bundle) -> None:
             (folder / name).write_bytes(content)
         if path.exists():
             os.replace(path, staging / "old")
-        os.replace(folder, path)
+        try:
+            os.replace(folder, path)
+        except OSError:
+            if (staging / "old").exists():
+                os.replace(staging / "old", path)
+            raise
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 

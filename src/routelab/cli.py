@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from routelab.errors import RoutelabError
+from routelab.errors import RoutelabError, SourceError
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Learn which LLM provider should answer each request."
@@ -25,15 +25,19 @@ def main() -> None:
 @app.command()
 def sources(json_out: Json = None) -> None:
     """List the sources of data: licence, size, and whether they are here."""
-    from routelab.tables.sources import sources_frame
+    from routelab.tables.sources import mirror_folder, sources_frame
 
     frame = sources_frame()
     if json_out is not None:
         json_out.write_text(frame.to_json(orient="records", indent=1) + "\n", encoding="utf-8")
     frame["size"] = [f"{size / 1e6:.1f} MB" if size else "-" for size in frame["bytes"]]
-    for column in ("name", "kind", "size", "where", "licence"):
-        frame[column] = frame[column].str.ljust(max(len(column), *frame[column].str.len()))
-    typer.echo(frame[["name", "kind", "size", "where", "licence", "title"]].to_string(index=False, header=False))
+    columns = [frame[name] for name in ("name", "kind", "size", "where", "licence", "title")]
+    for row in zip(*(column.str.ljust(column.str.len().max()) for column in columns), strict=True):
+        typer.echo("  ".join(row).rstrip())
+    try:
+        mirror_folder()
+    except SourceError as error:  # no reason to withhold the list, but the reason why so little is here
+        typer.echo(f"routelab: {error}", err=True)
 
 
 @app.command()

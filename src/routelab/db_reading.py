@@ -19,7 +19,7 @@ Floats = NDArray[np.float64]
 _ROWS_PER_READ = 20_000
 _SEEN_BY_TRAINING = [
     *(decisions.c[name] for name in ("request_id", "decided_at", "provider", "providers", "propensity")),
-    *(decisions.c[name] for name in ("features", "feature_set")),
+    *(decisions.c[name] for name in ("features", "feature_set", "prompt_sha256")),
     *(outcomes.c[name] for name in ("quality", "cost_usd", "latency_s")),
 ]
 
@@ -37,6 +37,7 @@ class TrainingData:
         latency: (n, k) seconds; NaN = unobserved or unknown.
         propensity: (n, k) probability of the arm that was chosen; NaN = not chosen.
         decided_at: (n,) unix seconds of the row's first decision.
+        prompt_sha256: (n,) str, or None where the prompt's hash was not recorded.
     """
 
     request_ids: NDArray[np.object_]
@@ -47,6 +48,7 @@ class TrainingData:
     latency: Floats
     propensity: Floats
     decided_at: Floats
+    prompt_sha256: NDArray[np.object_]
 
 
 def read_log(connection: sa.Connection) -> pd.DataFrame:
@@ -109,4 +111,5 @@ def _matrices(frame: pd.DataFrame) -> TrainingData:
         latency=matrix("latency_s"),
         propensity=matrix("propensity"),
         decided_at=first["decided_at"].to_numpy(dtype=np.float64),
+        prompt_sha256=first["prompt_sha256"].astype(object).where(first["prompt_sha256"].notna(), None).to_numpy(),
     )

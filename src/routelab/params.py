@@ -25,11 +25,25 @@ class Sized(_Section):
     full: Positive
 
 
+class Requests(Sized):
+    """Prompts of the synthetic table: both splits need some of every family."""
+
+    small: Annotated[int, Field(ge=100)]
+    full: Annotated[int, Field(ge=100)]
+
+
+class Resamples(Sized):
+    """Draws of the bootstrap: fewer give no 95 % interval."""
+
+    small: Annotated[int, Field(ge=50)]
+    full: Annotated[int, Field(ge=50)]
+
+
 class FeatureParams(_Section):
     """The featurizer."""
 
     embedder: Literal["wordllama", "tfidf"] | None
-    n_components: Positive | None
+    n_components: Annotated[int, Field(ge=1, le=256)] | None  # of the embedding's 256
 
 
 class ForestParams(_Section):
@@ -62,7 +76,7 @@ class EvaluationParams(_Section):
 
     settings: Annotated[int, Field(ge=2, le=32)]
     partitions: Positive
-    resamples: Sized
+    resamples: Resamples
 
 
 class Params(_Section):
@@ -71,7 +85,7 @@ class Params(_Section):
     size: Literal["small", "full"]
     seed: Annotated[int, Field(ge=0, lt=2**32)]  # what scikit-learn takes
     sources: Annotated[list[str], Field(min_length=1)]
-    synthetic_requests: Sized
+    synthetic_requests: Requests
     train_fraction: Share
     features: FeatureParams
     forest: ForestParams
@@ -110,7 +124,8 @@ def load_params(path: str | Path = "params.yaml") -> Params:
     try:
         return Params.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
+        # a misspelt name comes before the one that is missing for it
+        first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
         field = _field(first["loc"], content)
         # a field with alternatives, such as a number or "sqrt", has an error for each
         told = " or ".join(each["msg"] for each in error.errors() if _field(each["loc"], content) == field)

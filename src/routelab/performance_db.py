@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from threading import RLock
@@ -40,11 +42,11 @@ __all__ = ["Decision", "Outcome", "PerformanceDB", "TrainingData", "new_decision
 class PerformanceDB:
     """Append-only log of decisions and outcomes, joined by ``decision_id``.
 
-    Rows are queued and written in one transaction by :meth:`flush`, which also runs when ``batch_size`` rows
-    wait, before every read of this object and in :meth:`close`. After ``flush`` returns the rows are on disk;
-    rows still queued are lost when the process dies. Other processes see only what was flushed: flush a
-    decision before its id leaves this process. SQLite runs in WAL mode with ``synchronous=FULL``. One object
-    may be shared by threads; each process opens its own.
+    Rows are queued and written in one transaction by :meth:`flush`, which also runs when ``batch_size`` rows wait,
+    before every read of this object, in :meth:`close` and when Python exits. After ``flush`` returns the rows are on
+    disk; rows still queued are lost when the process is killed. Other processes see only what was flushed: flush a
+    decision before its id leaves this process. SQLite runs in WAL mode with ``synchronous=FULL``. One object may be
+    shared by threads; each process opens its own.
 
     Args:
         url: any SQLAlchemy URL of SQLite or PostgreSQL; ``"sqlite://"`` lives in memory.
@@ -87,6 +89,7 @@ class PerformanceDB:
             except BaseException:
                 self._engine.dispose()
                 raise
+        atexit.register(_close, weakref.ref(self))
 
     def record_decision(self, decision: Decision) -> None:
         """Queue one decision; raises as :meth:`flush` does."""
@@ -234,3 +237,10 @@ class PerformanceDB:
     def _check_open(self) -> None:
         if self._closed:
             raise DatabaseError(f"{self!r} is closed; open it anew")
+
+
+def _close(reference: weakref.ref[PerformanceDB]) -> None:
+    """Close a database that is still in use when Python exits."""
+    db = reference()
+    if db is not None:
+        db.close()

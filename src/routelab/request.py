@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Literal
 
 from routelab.errors import RoutelabError
@@ -47,6 +48,18 @@ def estimate_complexity(prompt: str) -> float:
     return 0.5 * math.sqrt(length) + 0.25 * word_length + 0.25 * estimate_requires_reasoning(prompt)
 
 
+def is_finite(value: object) -> bool:
+    """Whether ``value`` is a real number (of Python or numpy) that fits a finite float.
+
+    >>> is_finite(3), is_finite("3"), is_finite(float("nan")), is_finite(10**400)
+    (True, False, False, False)
+    """
+    try:
+        return isinstance(value, Real) and math.isfinite(value)
+    except OverflowError:
+        return False
+
+
 @dataclass(frozen=True, slots=True)
 class LLMRequest:
     """A request as a router sees it, before any provider answered.
@@ -62,7 +75,7 @@ class LLMRequest:
         features: numbers of the caller's own (the ``x_…`` columns of a table, without the prefix).
 
     Raises:
-        RoutelabError: a field is out of its range.
+        RoutelabError: a field is out of its range, or not of its type.
 
     >>> request = LLMRequest("Why is the sky blue?")
     >>> request.requires_reasoning
@@ -82,22 +95,24 @@ class LLMRequest:
         """Check ranges and fill in what was left out."""
         if not isinstance(self.prompt, str):
             raise RoutelabError(f"LLMRequest.prompt must be text, got {self.prompt!r}; pass a str")
+        if not isinstance(self.features, Mapping):
+            raise RoutelabError(f"LLMRequest.features is {self.features!r}; give a mapping of names to numbers")
         if not self.prompt.strip() and not self.features:
             raise RoutelabError("LLMRequest.prompt is empty; give a prompt, or numbers in `features`")
         if self.estimated_complexity is None:
             object.__setattr__(self, "estimated_complexity", estimate_complexity(self.prompt))
-        elif not 0.0 <= self.estimated_complexity <= 1.0:
+        elif not (is_finite(self.estimated_complexity) and 0.0 <= self.estimated_complexity <= 1.0):
             raise RoutelabError(
                 f"LLMRequest.estimated_complexity is {self.estimated_complexity!r}; give a number in [0, 1]"
             )
         if self.requires_reasoning is None:
             object.__setattr__(self, "requires_reasoning", estimate_requires_reasoning(self.prompt))
-        if not 0.0 <= self.time_of_day < 24.0:
+        if not (is_finite(self.time_of_day) and 0.0 <= self.time_of_day < 24.0):
             raise RoutelabError(f"LLMRequest.time_of_day is {self.time_of_day!r}; give an hour in [0, 24)")
         if self.user_tier not in ("free", "premium"):
             raise RoutelabError(f"LLMRequest.user_tier is {self.user_tier!r}; give 'free' or 'premium'")
         for name, value in self.features.items():
-            if not math.isfinite(value):
+            if not is_finite(value):
                 raise RoutelabError(f"LLMRequest.features[{name!r}] is {value!r}; give a finite number")
 
 

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from routelab.errors import RoutelabError
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
-
-    from routelab.tables.table import PerformanceTable
+    from numpy.typing import NDArray
 
 EXPERIMENT = "routelab"
 _DATABASE = "mlflow.db"
 _chosen_uris = [""]
+# what serving a policy imports beside MLflow, which adds itself
+_SERVING = ("numpy", "onnxruntime", "pandas", "pyarrow", "scikit-learn", "wordllama")
 _BATCH = 1000  # MLflow's limit of metrics in one call
 
 
@@ -71,13 +75,45 @@ def _experiment_id() -> str:
     return str(mlflow.create_experiment(EXPERIMENT, artifact_location=location, tags=tags))
 
 
-def git_commit() -> str:
-    """Commit of the working folder, "unknown" outside git."""
+@contextmanager
+def _store_errors() -> Iterator[None]:
+    """What MLflow raises, as one ``RoutelabError`` that names the store, without passwords in its URI."""
+    import mlflow
+    from sqlalchemy.exc import SQLAlchemyError
+
     try:
-        answer = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
+        yield
+    except (mlflow.exceptions.MlflowException, SQLAlchemyError) as error:
+        told = f"MLflow store {mlflow.get_tracking_uri()}: {str(error).splitlines()[0]}"
+        raise RoutelabError(
+            f"{re.sub(r'//[^/@ ]*@', '//', told)}; see that it is up and can be written, "
+            "or set MLFLOW_TRACKING_URI to another (unset: mlflow.db of the project)"
+        ) from error
+
+
+def check_store() -> None:
+    """Open the store, so that a stage fails before it has written anything.
+
+    Raises:
+        RoutelabError: the store cannot be reached or used.
+    """
+    use_store()
+    with _store_errors():
+        _experiment_id()
+
+
+def _git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def git_commit() -> str:
+    """Commit of the working folder, with "-dirty" where sources have changed since; "unknown" outside git."""
+    try:
+        # what the pipeline itself writes does not count
+        changed = _git("status", "--porcelain", "-uno", "--", ":/", ":(top,exclude)data", ":(top,exclude)dvc.lock")
+        return _git("rev-parse", "HEAD") + ("-dirty" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
-    return answer.stdout.strip()
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -99,6 +135,9 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def run(stage: str, source: str, policy: str, seed: int, params: Mapping[str, Any]) -> Iterator[str]:
     """A flat run named ``source · policy · stage``, tagged with stage, source, policy, seed, commit and experiment.
 
+    Raises:
+        RoutelabError: the store cannot be reached or used.
+
     Yields:
         The run's id. Inside, the functions of this module log to it.
     """
@@ -113,9 +152,8 @@ def run(stage: str, source: str, policy: str, seed: int, params: Mapping[str, An
         "git_commit": git_commit(),
         "dvc_experiment": os.environ.get("DVC_EXP_NAME", "workspace"),
     }
-    with mlflow.start_run(
-        experiment_id=_experiment_id(), run_name=f"{source} · {policy} · {stage}", tags=tags
-    ) as active:
+    name = f"{source} · {policy} · {stage}"
+    with _store_errors(), mlflow.start_run(experiment_id=_experiment_id(), run_name=name, tags=tags) as active:
         mlflow.log_params(flatten(params))
         yield str(active.info.run_id)
 
@@ -147,15 +185,16 @@ def _name(text: str) -> str:
     return "/".join(step if step.strip(".") else "_" for step in kept.split("/"))[:250].rstrip("/")
 
 
-def log_table(table: PerformanceTable, source: str, context: str) -> None:
-    """Log which data was used: shape, digest and name, not the data itself."""
+def log_arrays(X: NDArray[np.float32], outcomes: Mapping[str, NDArray[np.float64]], source: str, context: str) -> None:
+    """Log which features (n, p) and outcomes (n, k) were used: shape, digest and name, not the data itself."""
     import mlflow
     import numpy as np
     from mlflow.data.code_dataset_source import CodeDatasetSource
     from mlflow.data.numpy_dataset import from_numpy
 
-    columns = {"quality": np.nan_to_num(table.quality, nan=-1.0), "cost_usd": np.nan_to_num(table.cost, nan=-1.0)}
-    mlflow.log_input(from_numpy(columns, CodeDatasetSource({"source": source}), name=source), context=context)
+    targets = {name: np.nan_to_num(values, nan=-1.0) for name, values in outcomes.items()}
+    data = from_numpy(X, CodeDatasetSource({"source": source}), targets=targets, name=source)
+    mlflow.log_input(data, context=context)
 
 
 def log_files(*paths: str | Path) -> None:
@@ -189,7 +228,9 @@ def log_policy(policy: str | Path, featurizer: str | Path, example: pd.DataFrame
         artifacts={"policy": str(policy), "featurizer": str(featurizer)},
         signature=mlflow.models.infer_signature(example, answer, params={"cost_weight": objective.cost_weight}),
         input_example=example,
-        pip_requirements=["routelab"],
+        # the package is on no index: the model carries its source
+        code_paths=[str(Path(__file__).parent)],
+        pip_requirements=[f"{name}=={version(name)}" for name in _SERVING],
     )
     return str(logged.model_uri)
 

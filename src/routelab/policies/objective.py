@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routelab.errors import RoutelabError
+from routelab.request import is_finite
 
 Floats = NDArray[np.float64]
 
@@ -40,10 +41,11 @@ class Objective:
         """Refuse weights and bounds that mean nothing."""
         for name in ("cost_weight", "latency_weight", "max_cost", "max_latency"):
             value = getattr(self, name)
-            if value is not None and not (np.isfinite(value) and value >= 0.0):
+            if value is not None and not (is_finite(value) and value >= 0.0):
                 raise RoutelabError(f"Objective.{name} is {value!r}; give a finite number ≥ 0")
-        if self.min_quality is not None and not 0.0 <= self.min_quality <= 1.0:
-            raise RoutelabError(f"Objective.min_quality is {self.min_quality!r}; give a number in [0, 1]")
+        quality = self.min_quality
+        if quality is not None and not (is_finite(quality) and 0.0 <= quality <= 1.0):
+            raise RoutelabError(f"Objective.min_quality is {quality!r}; give a number in [0, 1]")
 
     @property
     def constrained(self) -> bool:

@@ -2,46 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
+import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import replace
 
 import numpy as np
 
-from routelab.db_records import Decision, Outcome, new_decision_id
+from routelab.db_records import Outcome, new_decision_id
 from routelab.errors import RoutelabError
 from routelab.features import Matrix, RequestFeaturizer
 from routelab.performance_db import PerformanceDB
-from routelab.policies import Choice, Estimates, Objective, Policy
+from routelab.policies import Choice, Objective, Policy
 from routelab.providers import Completion, Provider, ProviderError, ProviderPool
 from routelab.request import LLMRequest
+from routelab.routers.decision import Pending, RoutingDecision
 
 _MAX_PENDING = 100_000
-
-
-@dataclass(frozen=True, slots=True)
-class RoutingDecision:
-    """One decision of a router.
-
-    Args:
-        decision_id: under which the outcome joins later.
-        provider: that was chosen.
-        providers: names of the arms (k,).
-        propensity: probability with which the provider was chosen, in (0, 1].
-        estimates: what the policy expected of each arm, shapes (1, k).
-        objective: the trade-off it was made under.
-        policy: name of the policy that decided.
-    """
-
-    decision_id: str
-    provider: Provider
-    providers: tuple[str, ...]
-    propensity: float
-    estimates: Estimates
-    objective: Objective
-    policy: str
 
 
 class Router:
@@ -80,7 +58,7 @@ class Router:
         self.clock = clock
         self.policy_version = 0
         self.last_decision: RoutingDecision | None = None
-        self._pending: OrderedDict[str, tuple[Matrix, str]] = OrderedDict()
+        self._pending: OrderedDict[str, Pending] = OrderedDict()
         if policy.providers_:
             self._check_arms(policy)
 
@@ -129,24 +107,16 @@ class Router:
         if self.db is not None:
             one_hot = np.eye(len(policy.providers_))[choice.arm]
             self.db.record_decision(
-                Decision(
-                    decision_id=decision.decision_id,
-                    request_id=request.request_id or decision.decision_id,
+                decision.record(
+                    request,
+                    x,
+                    one_hot if forced else policy.propensities(x, self.objective)(),
                     decided_at=self.clock(),
-                    provider=name,
-                    providers=policy.providers_,
-                    probabilities=one_hot if forced else policy.propensities(x, self.objective)(),
-                    propensity=choice.propensity,
-                    features=x,
                     feature_set=self.featurizer.feature_set_,
-                    policy=label,
-                    policy_version=str(self.policy_version),
-                    objective=asdict(self.objective),
-                    unit_id=request.unit_id,
-                    prompt_sha256=hashlib.sha256(request.prompt.encode()).hexdigest(),
+                    policy_version=self.policy_version,
                 )
             )
-        self._pending[decision.decision_id] = (x, name)
+        self._pending[decision.decision_id] = Pending(x, name)
         if len(self._pending) > _MAX_PENDING:
             self._pending.popitem(last=False)
         self.last_decision = decision
@@ -168,45 +138,74 @@ class Router:
         Raises:
             RoutelabError: the decision is unknown or has its outcome already, or a value is out of range.
         """
-        if decision_id not in self._pending:
-            raise RoutelabError(f"decision {decision_id!r} is unknown to this router, or has its outcome already")
+        pending = self._waiting(decision_id)
         outcome = Outcome(decision_id, quality, cost_usd, self.clock(), latency_s, input_tokens, output_tokens, error)
         if self.db is not None:
             self.db.record_outcome(outcome)
-        x, name = self._pending.pop(decision_id)
-        if outcome.quality is not None and name in self.policy.providers_:
-            self._learn(x, name, outcome.quality, cost_usd)
+        del self._pending[decision_id]
+        if outcome.quality is not None and pending.provider in self.policy.providers_:
+            self._learn(pending.x, pending.provider, outcome.quality, cost_usd)
+
+    def _waiting(self, decision_id: str) -> Pending:
+        if decision_id not in self._pending:
+            raise RoutelabError(f"decision {decision_id!r} is unknown to this router, or has its outcome already")
+        return self._pending[decision_id]
+
+    def grade(self, decision_id: str, quality: float) -> None:
+        """Grade an answer that ``complete`` brought and that its provider did not grade: its outcome is whole now.
+
+        Args:
+            decision_id: of the decision.
+            quality: in [0, 1].
+
+        Raises:
+            RoutelabError: the decision is unknown, has its outcome already, or was not answered through ``complete``.
+        """
+        completion = self._waiting(decision_id).completion
+        if completion is None:
+            raise RoutelabError(f"decision {decision_id!r} has no answer yet; record its cost with record_outcome")
+        self._record_completion(decision_id, completion, quality)
 
     def _learn(self, x: Matrix, name: str, quality: float, cost: float) -> None:
         """Learn from one outcome; routers that learn in batches do nothing here."""
 
     async def complete(self, request: LLMRequest) -> tuple[RoutingDecision, Completion]:
-        """Route ``request``, have it answered and record the outcome; a provider that fails falls to the next best.
+        """Route ``request`` and have it answered; a provider that fails, in whatever way, falls to the next best.
+
+        A failure is an outcome of quality 0. An answer that its provider did not grade waits for ``grade``.
 
         Raises:
             ProviderError: every provider failed; the message says what happened at each.
         """
         decision, failures = self.decide(request), dict[str, str]()
         while True:
+            name, decision_id = decision.provider.name, decision.decision_id
             try:
-                completion = await self.pool.complete(decision.provider.name, request)
+                completion = await self.pool.complete(name, request)
                 if completion.error is not None:
                     raise ProviderError(completion.error, completion)
-            except ProviderError as error:
-                failures[decision.provider.name] = str(error)
-                self._record_completion(decision, error.completion, error=str(error))
+            except asyncio.CancelledError:
+                self.record_outcome(decision_id, quality=None, cost_usd=0.0, error="cancelled by the caller")
+                raise
+            except Exception as error:
+                told = error if isinstance(error, ProviderError) else ProviderError(f"{type(error).__name__}: {error}")
+                failures[name] = str(told)
+                self._record_completion(decision_id, told.completion, 0.0, error=failures[name])
                 decision = self._next_best(request, failures)
+                continue
+            if completion.quality is None:
+                self._pending[decision_id] = replace(self._waiting(decision_id), completion=completion)
             else:
-                self._record_completion(decision, completion)
-                return decision, completion
+                self._record_completion(decision_id, completion, completion.quality)
+            return decision, completion
 
     def _record_completion(
-        self, decision: RoutingDecision, completion: Completion | None, error: str | None = None
+        self, decision_id: str, completion: Completion | None, quality: float, error: str | None = None
     ) -> None:
-        """Record what a call came to; a failed one has quality 0, and cost 0 unless the provider said otherwise."""
+        """Record what a call came to; one that brought nothing cost nothing."""
         self.record_outcome(
-            decision.decision_id,
-            quality=completion.quality if completion and not error else 0.0,
+            decision_id,
+            quality=quality,
             cost_usd=completion.cost_usd if completion else 0.0,
             latency_s=completion.latency_s if completion else None,
             input_tokens=completion.input_tokens if completion else None,

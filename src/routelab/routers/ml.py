@@ -15,7 +15,7 @@ from routelab.db_reading import TrainingData
 from routelab.errors import RoutelabError
 from routelab.features import RequestFeaturizer
 from routelab.performance_db import PerformanceDB
-from routelab.policies import ForestClassifierPolicy, ForestPolicy, Objective, Policy, RulePolicy
+from routelab.policies import EpsilonGreedyPolicy, ForestClassifierPolicy, ForestPolicy, Objective, Policy, RulePolicy
 from routelab.policies.forest_classifier import best_labels
 from routelab.providers import Provider, ProviderPool
 from routelab.request import LLMRequest
@@ -53,7 +53,10 @@ class MLRouter(Router):
 
     Args:
         providers: the arms; a pool, or providers that one is made of.
-        policy: a ``ForestPolicy`` unless told otherwise. A ``ForestClassifierPolicy`` brings its own objective.
+        policy: a ``ForestPolicy`` unless told otherwise. It never tries what it does not expect to be best; give
+            ``EpsilonGreedyPolicy(0.1, ForestPolicy())`` to keep exploring, from the first request on. A
+            ``ForestClassifierPolicy`` brings its own objective, and learns only from requests that several providers
+            answered (``PerformanceDB.record_table``).
         featurizer: fitted; None makes one that needs no training data.
         db: log of decisions and outcomes, what ``train`` learns from.
         objective: the trade-off.
@@ -88,13 +91,16 @@ class MLRouter(Router):
         self._latency: float | None = None
 
     def acting_policy(self) -> Policy:
-        """The trained policy, or the rules while there is none."""
+        """The trained policy; while there is none the rules, explored around where the policy would explore."""
         if self.policy.providers_:
             return self.policy
         costs = np.array([[typical_cost(provider) for provider in self.pool]])
         # nothing is known of quality and latency, so that they must count alike
         alike = np.full(costs.shape, 0.5)
-        return RulePolicy().fit(np.zeros((1, 1)), alike, costs, alike, providers=self.pool.names)
+        rules = RulePolicy().fit(np.zeros((1, 1)), alike, costs, alike, providers=self.pool.names)
+        if isinstance(self.policy, EpsilonGreedyPolicy):
+            return EpsilonGreedyPolicy(self.policy.epsilon, rules)
+        return rules
 
     async def route(self, request: LLMRequest) -> Provider:
         """The provider that should answer ``request``; the decision is recorded, its id is in ``last_decision``."""
@@ -126,7 +132,7 @@ class MLRouter(Router):
         rows = np.flatnonzero(graded.any(axis=1))
         if len(rows) < _LEAST_REQUESTS:
             raise RoutelabError(f"{len(rows)} answered requests are too few; record at least {_LEAST_REQUESTS}")
-        held = _heldout_rows(data.X[rows], self.heldout, np.random.default_rng(self.seed))
+        held = _heldout_rows(data, rows, self.heldout, np.random.default_rng(self.seed))
         arms = np.flatnonzero(graded[rows[~held]].any(axis=0))
         if len(arms) < 2:
             raise RoutelabError("fewer than two providers have graded outcomes; route and grade more requests")
@@ -181,10 +187,13 @@ def _known(latency: NDArray[np.float64]) -> NDArray[np.float64] | None:
     return None if np.isnan(latency).all(axis=0).any() else latency
 
 
-def _heldout_rows(X: NDArray[np.float32], share: float, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """About ``share`` of the rows; rows with the same features stay on one side, so that nothing leaks."""
-    _, group = np.unique(X, axis=0, return_inverse=True)
-    held: NDArray[np.bool_] = (rng.random(group.max() + 1) < share)[group.ravel()]
+def _heldout_rows(
+    data: TrainingData, rows: NDArray[np.intp], share: float, rng: np.random.Generator
+) -> NDArray[np.bool_]:
+    """About ``share`` of ``rows``; the same prompt (without its hash: the same features) stays on one side."""
+    keys = [data.prompt_sha256[row] or data.X[row].tobytes().hex() for row in rows]
+    _, group = np.unique(keys, return_inverse=True)
+    held: NDArray[np.bool_] = (rng.random(group.max() + 1) < share)[group]
     if held.all() or not held.any():
         raise RoutelabError(f"a held-out share of {share} leaves one side empty; record more different requests")
     return held

@@ -8,11 +8,12 @@ import json
 import math
 import os
 import sys
+import tempfile
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -23,6 +24,9 @@ from routelab.errors import RoutelabError
 from routelab.evaluation.curves import PolicyCurve, complete_rows, curve_of
 from routelab.params import Params, load_params
 from routelab.policies.base import Floats
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 DATA = Path("data")
 
@@ -101,6 +105,14 @@ def rounded(value: Any) -> Any:
 def write_json(path: Path, report: Mapping[str, Any]) -> None:
     """Write a report as JSON with 9 significant digits."""
     write_bytes(path, (json.dumps(rounded(report), indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def drawn(ax: Axes) -> bytes:
+    """The figure of ``ax`` as PNG, rendered before any output is written."""
+    from routelab.plots import save_figure
+
+    with tempfile.TemporaryDirectory() as folder:
+        return save_figure(ax, Path(folder) / "figure.png").read_bytes()
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,12 +210,12 @@ def point_metrics(curve: PolicyCurve, tasks: NDArray[np.str_]) -> dict[str, Floa
 def stage(work: Callable[[str, Params], None]) -> None:
     """Run ``work(source, params)`` for the source on the command line, on one BLAS thread.
 
-    A ``RoutelabError`` ends the process with one line on stderr; nothing else is written then.
+    A ``RoutelabError`` or ``OSError`` ends the process with one line on stderr; nothing else is written then.
     """
     parser = argparse.ArgumentParser(description=work.__doc__)
     parser.add_argument("source", help="name of the source, one of params.yaml: sources")
     try:
         with threadpool_limits(limits=1):
             work(parser.parse_args().source, load_params())
-    except RoutelabError as error:
+    except (RoutelabError, OSError) as error:
         sys.exit(f"routelab: {error}")

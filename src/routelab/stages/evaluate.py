@@ -36,8 +36,8 @@ def baseline_curves(train: Split, held: Split, cost_weights: Floats) -> list[Pol
     ]
 
 
-def _calibration(source: str, held: Split) -> dict[str, float]:
-    predicted = load_policy(models(source) / "forest").predict(held.X).quality
+def _calibration(forest: Policy, held: Split) -> dict[str, float]:
+    predicted = forest.predict(held.X).quality
     return {
         name: expected_calibration_error(predicted[:, arm], held.quality[:, arm])
         for arm, name in enumerate(held.providers)
@@ -48,9 +48,12 @@ def evaluate(source: str, params: Params) -> None:
     """Score all policies on the evaluation split, cross-fitted, with paired bootstrap intervals."""
     train, everything = read_splits(source)
     held = everything.complete(f"{source}, evaluation split")
+    trained = {name: read_curve(models(source) / f"{name}.npz", held) for name in TRAINED}
+    forest = load_policy(models(source) / "forest")
+    tracking.check_store()
     sweep = cost_weight_sweep(train.cost, params.evaluation.settings)
     curves = {curve.name: curve for curve in baseline_curves(train, held, sweep)}
-    curves |= {name: read_curve(models(source) / f"{name}.npz", held) for name in TRAINED}
+    curves |= trained
     fitted = cross_fit(
         {name: curve.outcomes for name, curve in curves.items()},
         held.quality,
@@ -71,7 +74,7 @@ def evaluate(source: str, params: Params) -> None:
             "perf_gain": perf_gain(quality, best_quality),
             "cost_save": cost_save(cost, quality, best_cost, best_quality),
         }
-    policies["forest"]["ece"] = _calibration(source, held)
+    policies["forest"]["ece"] = _calibration(forest, held)
     report = {
         "table": source,
         "n_train": len(train.X),

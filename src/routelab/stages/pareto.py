@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from routelab import plots, tracking
+from routelab.errors import RoutelabError
 from routelab.evaluation.bootstrap import resample_weights
 from routelab.evaluation.curves import PolicyCurve
 from routelab.params import Params
@@ -16,6 +17,7 @@ from routelab.pareto import hypervolume, pareto_mask
 from routelab.policies.base import Floats
 from routelab.stages.common import (
     Split,
+    drawn,
     models,
     read_curve,
     read_splits,
@@ -50,6 +52,28 @@ def frontier_of(points: pd.DataFrame, held: Split) -> pd.DataFrame:
     return every
 
 
+def read_evaluation(source: str) -> tuple[dict[str, Any], pd.DataFrame]:
+    """The report of stage ``evaluate``, and its curves with columns policy, lambda, cost_usd, quality.
+
+    Raises:
+        RoutelabError: a file is missing or damaged.
+    """
+    path = written(reports(source) / "evaluation.json")
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+        scored = {name: scores["hull_gap_captured"]["low"] for name, scores in report["policies"].items()}
+        path = written(reports(source) / "curves.csv")
+        points = pd.read_csv(path)[["policy", "lambda", "cost_usd", "quality"]]
+        if set(points["policy"]) != set(scored) or points.isna().any(axis=None):
+            raise ValueError("it ends too early")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        if isinstance(error, RoutelabError):
+            raise
+        told = " ".join(str(error).split())
+        raise RoutelabError(f"{path} is damaged ({told}); run `dvc repro -f evaluate@{source}`") from None
+    return report, points
+
+
 def _title(source: str, report: dict[str, Any]) -> str:
     gap = report["policies"]["forest"]["hull_gap_captured"]
     verdict = "beats" if gap["low"] > 0.0 else "does not clearly beat"
@@ -60,9 +84,9 @@ def pareto(source: str, params: Params) -> None:
     """Mark the frontier among providers and policies, and draw it."""
     _, everything = read_splits(source)
     held = everything.complete(f"{source}, evaluation split")
-    report = json.loads(written(reports(source) / "evaluation.json").read_text(encoding="utf-8"))
-    points = pd.read_csv(written(reports(source) / "curves.csv"))
+    report, points = read_evaluation(source)
     forest = read_curve(models(source) / "forest.npz", held)
+    tracking.check_store()
     every = frontier_of(points, held)
     reference = np.array([every["cost_usd"].max(), 0.0])
     members = every[every["on_frontier"]]
@@ -75,9 +99,6 @@ def pareto(source: str, params: Params) -> None:
         },
         "share_of_forest": float((members["policy"] == "forest").mean()),
     }
-    write_bytes(reports(source) / "frontier.csv", every.to_csv(index=False, float_format="%.9g").encode())
-    write_json(reports(source) / "pareto.json", summary)
-
     resamples = params.sized(params.evaluation.resamples)
     band = quality_band(forest, resamples, np.random.default_rng(params.seed))
     figure = plots.plot_frontier(
@@ -95,13 +116,17 @@ def pareto(source: str, params: Params) -> None:
         held.providers,
         title=f"{source}: whom the forest asks as cost weighs more",
     )
-    paths = [
-        plots.save_figure(figure, reports(source) / "frontier.png"),
-        plots.save_figure(shares, reports(source) / "shares.png"),
-    ]
+    files = {
+        "frontier.png": drawn(figure),
+        "shares.png": drawn(shares),
+        "frontier.csv": every.to_csv(index=False, float_format="%.9g").encode(),
+    }
+    for name, content in files.items():
+        write_bytes(reports(source) / name, content)
+    write_json(reports(source) / "pareto.json", summary)
     with tracking.run("pareto", source, "all", params.seed, params.evaluation.model_dump()):
         tracking.log_metrics(tracking.flatten(summary))
-        tracking.log_files(*paths, reports(source) / "frontier.csv")
+        tracking.log_files(*(reports(source) / name for name in files))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from routelab import plots
+from routelab import plots, tracking
 from routelab.evaluation.curves import curve_of
 from routelab.evaluation.replay import Replay, replay
 from routelab.params import Params
@@ -16,6 +16,7 @@ from routelab.policies.base import Floats
 from routelab.policies.objective import cost_weight_sweep
 from routelab.stages.common import (
     Split,
+    drawn,
     models,
     read_splits,
     reports,
@@ -24,7 +25,7 @@ from routelab.stages.common import (
     write_curve,
     write_json,
 )
-from routelab.stages.training_run import log_training_run
+from routelab.stages.training_run import log_training_run, request_example
 
 _POINTS = 150  # of a regret curve; more do not show
 
@@ -66,10 +67,14 @@ def train_bandit(source: str, params: Params) -> None:
         split.complete(f"{source}, {name} split")
         for name, split in zip(("training", "evaluation"), read_splits(source), strict=True)
     )
+    example = request_example(source)
+    tracking.check_store()
     sweep = cost_weight_sweep(train.cost, params.bandit.settings)
     shown = Objective(cost_weight=float(sweep[len(sweep) // 2]))
     seeds = params.sized(params.bandit.seeds)
     regrets, report, curves = list(_blind_regret(train, shown, params, seeds)), {}, {}
+    kept: dict[str, Policy] = {}
+    mixed: dict[str, Floats] = {}
     for name in _bandits(params):
         probabilities = np.zeros((len(sweep), 1, len(train.providers)))
         final = []
@@ -82,8 +87,8 @@ def train_bandit(source: str, params: Params) -> None:
                     regrets.append(_regret_rows(name, seed, past.regret))
                     final.append(past.regret[-1])
                     if seed == 0:
-                        policy.save(models(source) / name)
-        write_curve(models(source) / f"{name}.npz", sweep, probabilities)
+                        kept[name] = policy
+        mixed[name] = probabilities
         curves[name] = curve_of(name, sweep, probabilities, held.quality, held.cost)
         report[name] = {
             "regret_per_request": float(np.mean(final) / len(train.X)),
@@ -92,25 +97,31 @@ def train_bandit(source: str, params: Params) -> None:
     regret = pd.concat(regrets, ignore_index=True)
     blind = regret[(regret["policy"] == "random") & (regret["step"] == len(train.X))]["regret"].mean()
     report["random"] = {"regret_per_request": float(blind / len(train.X))}
-    write_bytes(reports(source) / "regret.csv", regret.to_csv(index=False, float_format="%.9g").encode())
-    write_json(reports(source) / "bandit.json", report)
     saved = 1.0 - min(report[name]["regret_per_request"] for name in curves) / report["random"]["regret_per_request"]
     title = (
         f"{source}: learning online saves {saved:.0%} of the regret of choosing at random (λ = {shown.cost_weight:.3g})"
     )
-    figure = plots.save_figure(plots.plot_regret(regret, title=title), reports(source) / "regret.png")
+    figure = drawn(plots.plot_regret(regret, title=title))
+
+    for name, policy in kept.items():
+        policy.save(models(source) / name)
+        write_curve(models(source) / f"{name}.npz", sweep, mixed[name])
+    write_bytes(reports(source) / "regret.csv", regret.to_csv(index=False, float_format="%.9g").encode())
+    write_bytes(reports(source) / "regret.png", figure)
+    write_json(reports(source) / "bandit.json", report)
     for name, curve in curves.items():
         mean = regret[regret["policy"] == name].groupby("step")["regret"].mean()
         log_training_run(
             "train_bandit",
             source,
             curve,
-            held,
+            (train, held),
+            example,
             seed=params.seed,
             params=params.bandit.model_dump(),
             metrics=report[name],
             series={"regret": mean.to_numpy()},
-            figures=(figure,),
+            figures={"regret.png": figure},
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from routelab import plots
+from routelab import plots, tracking
 from routelab.evaluation.curves import PolicyCurve, policy_curve
 from routelab.features import RequestFeaturizer
 from routelab.params import Params
@@ -14,15 +14,17 @@ from routelab.policies.forest_classifier import best_labels
 from routelab.policies.objective import cost_weight_sweep
 from routelab.stages.common import (
     Split,
+    drawn,
     features,
     models,
     read_splits,
     reports,
     stage,
+    write_bytes,
     write_curve,
     write_json,
 )
-from routelab.stages.training_run import log_training_run
+from routelab.stages.training_run import log_training_run, request_example
 
 
 def _labels(split: Split, cost_weights: Floats) -> Floats:
@@ -59,6 +61,9 @@ def train_forest(source: str, params: Params) -> None:
     """Fit the forest and the classifiers, save them, and log both to MLflow."""
     train, everything = read_splits(source)
     held = everything.complete(f"{source}, evaluation split")
+    names = RequestFeaturizer.load(features(source) / "featurizer").feature_names_
+    example = request_example(source)
+    tracking.check_store()
     sweep = cost_weight_sweep(train.cost, params.evaluation.settings)
     settings = params.forest.model_dump() | {"seed": params.seed}
     forest = ForestPolicy(**settings).fit(train.X, train.quality, train.cost, train.latency, providers=train.providers)
@@ -71,25 +76,30 @@ def train_forest(source: str, params: Params) -> None:
     report = {curve.name: _summary(curve, held) for curve in curves}
     report["forest"] |= _errors(forest, held)
     saved = {"forest": forest, "forest-classifier": classifiers[Objective(cost_weight=float(few[len(few) // 2]))]}
+    title = f"{source}: whom the classifier asks as cost weighs more"
+    figures = {
+        "forest": {"importance.png": drawn(plots.plot_importance(names, forest.feature_importances_))},
+        "forest-classifier": {
+            "shares.png": drawn(plots.plot_shares(few.tolist(), curves[1].shares, held.providers, title=title))
+        },
+    }
 
     for curve in curves:
         saved[curve.name].save(models(source) / curve.name)
         write_curve(models(source) / f"{curve.name}.npz", curve.cost_weights, curve.probabilities)
     write_json(reports(source) / "forest.json", report)
-    names = RequestFeaturizer.load(features(source) / "featurizer").feature_names_
-    figure = plots.save_figure(
-        plots.plot_importance(names, forest.feature_importances_), reports(source) / "importance.png"
-    )
+    write_bytes(reports(source) / "importance.png", figures["forest"]["importance.png"])
     for curve, section in zip(curves, (params.forest, params.classifier), strict=True):
         log_training_run(
             "train_forest",
             source,
             curve,
-            held,
+            (train, held),
+            example,
             seed=params.seed,
             params=section.model_dump(),
             metrics=report[curve.name],
-            figures=(figure,) if curve.name == "forest" else (),
+            figures=figures[curve.name],
         )
 
 

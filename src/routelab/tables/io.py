@@ -22,7 +22,7 @@ def read_frame(path: str | Path) -> pd.DataFrame:
     """Read a tidy frame; its columns are not checked here.
 
     Raises:
-        TableError: the file is missing, has another ending, or is not what its ending says.
+        TableError: the file is missing, has another ending, is not what its ending says, or is a ragged CSV.
     """
     path = Path(path)
     _check_ending(path)
@@ -35,7 +35,9 @@ def read_frame(path: str | Path) -> pd.DataFrame:
             return pd.read_parquet(path)
         if head == b"PAR1":
             raise ValueError("it is a parquet file")
-        return _read_csv(path, head) if path.suffix == ".csv" else pd.DataFrame(read_json_lines(path))
+        return _read_csv(path, head) if path.suffix == ".csv" else _read_jsonl(path)
+    except TableError:
+        raise
     except (ValueError, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise TableError(
@@ -82,6 +84,8 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
                 row = json.loads(line)
             except json.JSONDecodeError as error:
                 raise ValueError(f"line {number} is not JSON: {error.msg}") from None
+            except RecursionError:
+                raise ValueError(f"line {number} is nested too deep") from None
             if not isinstance(row, dict):
                 raise ValueError(f"line {number} is no JSON object")
             rows.append(row)
@@ -109,8 +113,36 @@ def _read_csv(path: Path, head: bytes) -> pd.DataFrame:
     """Everything as text, so that the schema can name what is no number; an empty cell is missing."""
     if head[:1] == b"{":
         raise ValueError("it looks like JSONL")
+    _check_ragged(path)
     frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
     return frame.astype(object).where(frame != "", None)
+
+
+def _check_ragged(path: Path) -> None:
+    """Refuse a row whose fields are not as many as the header's: pandas would shift or pad it. Blank lines pass."""
+    limit = csv.field_size_limit(2**31 - 1)  # of the whole process, 128 KiB by default: prompts may be longer
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = csv.reader(file)
+            width, start = 0, 1
+            for row in rows:
+                width = width or len(row)
+                if row and len(row) != width:
+                    raise TableError(
+                        f"{path}: line {start} has {len(row)} fields, but the header has {width}. Quote texts "
+                        f"that hold commas, and give every row one field per column (an unknown one empty)."
+                    )
+                start = rows.line_num + 1
+    finally:
+        csv.field_size_limit(limit)
+
+
+def _read_jsonl(path: Path) -> pd.DataFrame:
+    rows = read_json_lines(path)
+    try:
+        return pd.DataFrame(rows)
+    except UnicodeEncodeError:  # a lone surrogate: as objects it gets as far as the schema, which names its place
+        return pd.DataFrame(rows, dtype=object)
 
 
 def _rounded(values: pd.Series[float], column: str) -> pd.Series[float]:

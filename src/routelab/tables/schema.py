@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+from datetime import date
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from routelab.errors import TableError
+from routelab.request import is_finite
+from routelab.tables.cells import KEYS, check_cells, offence
 
-KEYS = ("prompt_id", "provider")
 TEXTS = (*KEYS, "prompt", "task", "split")
 NUMBERS = ("quality", "cost_usd", "input_tokens", "output_tokens", "latency_s", "timestamp")
 PRICES = ("input_price_per_mtok", "output_price_per_mtok")
@@ -23,7 +26,6 @@ RESERVED: dict[str, tuple[float, float, str]] = {
     "x_time_of_day": (0.0, float(np.nextafter(24.0, 0.0)), "Give an hour in [0, 24)."),
     "x_user_tier": (0.0, 1.0, "Give 0 (free) or 1 (premium)."),
 }
-_SHOWN = 3
 _REMEDIES = {
     "prompt": "Give every prompt its text, or drop the column and bring features as x_… columns.",
     "cost_usd": f"Give the cost of every row, or input_tokens and output_tokens with {' and '.join(PRICES)}.",
@@ -38,7 +40,8 @@ def validate(frame: pd.DataFrame, origin: str) -> pd.DataFrame:
     Where ``cost_usd`` is absent or empty it is filled with tokens × price, if ``input_tokens``,
     ``output_tokens``, ``input_price_per_mtok`` and ``output_price_per_mtok`` (USD per million tokens) are
     given; the prices are then dropped. ``timestamp`` may be unix seconds, ISO 8601 text or datetimes (UTC
-    unless they say otherwise).
+    unless they say otherwise). An ``x_load_<provider>`` column whose provider has no row is dropped: it is what a
+    table cut to fewer providers has left over.
 
     Args:
         frame: one row per (prompt, provider).
@@ -58,17 +61,17 @@ def validate(frame: pd.DataFrame, origin: str) -> pd.DataFrame:
 
     if frame.empty:
         raise TableError(f"{origin}: the table has no rows. Give one row per (prompt_id, provider).")
-    tidy = frame.reset_index(drop=True).rename(columns=str)
-    repeated = tidy.columns[tidy.columns.duplicated()].tolist()
-    if repeated:
-        raise TableError(f"{origin}: column {repeated[0]!r} appears more than once. Keep one of them.")
+    tidy = frame.reset_index(drop=True)
+    check_cells(tidy, origin)
+    tidy = tidy.rename(columns=str)
     tidy = _priced(_normalised(tidy))
     try:
         tidy = pd.DataFrame(_schema([str(c) for c in tidy.columns]).validate(tidy, lazy=True))
     except pa.errors.SchemaErrors as error:
         raise TableError(f"{origin}: {_explain(error.schema_errors, tidy)}") from None
     _check_whole(tidy, origin)
-    return tidy.drop(columns=[c for c in PRICES if c in tidy])
+    known = {f"{LOAD}{provider}" for provider in tidy["provider"]}
+    return tidy.drop(columns=[c for c in tidy.columns if c in PRICES or (c.startswith(LOAD) and c not in known)])
 
 
 def _normalised(frame: pd.DataFrame) -> pd.DataFrame:
@@ -88,8 +91,10 @@ def _unix_seconds(stamps: pd.Series[Any]) -> pd.Series[Any]:
     """Seconds since 1970 (UTC); what is neither number nor date stays as it is, for the schema to refuse."""
     if pd.api.types.is_numeric_dtype(stamps):
         return stamps
-    seconds = pd.to_numeric(stamps.astype(object), errors="coerce").astype(float)
-    dates = pd.to_datetime(stamps.where(seconds.isna()), utc=True, format="ISO8601", errors="coerce")
+    stamps = stamps.astype(object)
+    readable = stamps.where(stamps.map(lambda v: is_finite(v) or isinstance(v, str | date | Decimal)))
+    seconds = pd.to_numeric(readable, errors="coerce").astype(float)
+    dates = pd.to_datetime(readable.where(seconds.isna()), utc=True, format="ISO8601", errors="coerce")
     seconds = seconds.fillna((dates - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1))
     unread = seconds.isna() & stamps.notna()
     return seconds.astype(object).where(~unread, stamps) if unread.any() else seconds
@@ -170,15 +175,15 @@ def _explain(errors: Sequence[Any], frame: pd.DataFrame) -> str:
         return f"column {cases!r} is missing. {_REMEDIES.get(cases, 'Add it.')}"
     rows = list(dict.fromkeys(int(i) for i in cases["index"]))
     if reason == "DUPLICATES":
-        return _offence("prompt_id", "must be unique together with provider", rows, frame, "Keep one of the rows.")
+        return offence("prompt_id", "must be unique together with provider", rows, frame, "Keep one of the rows.")
     column = str(first.column_name or first.schema.name or first.check.name)
     if reason == "DATATYPE_COERCION":
-        return _offence(column, "must hold numbers", rows, frame, "Leave unknown cells empty.")
+        return offence(column, "must hold numbers", rows, frame, "Leave unknown cells empty.")
     if reason == "SERIES_CONTAINS_NULLS":
         remedy = _REMEDIES.get(column, "Fill these cells, or drop the column.")
-        return _offence(column, "must not be empty", rows, frame, remedy)
+        return offence(column, "must not be empty", rows, frame, remedy)
     rule, remedy = first.check.error.split("\n")
-    return _offence(column, rule, rows, frame, remedy)
+    return offence(column, rule, rows, frame, remedy)
 
 
 def _unknown(column: str) -> str:
@@ -188,24 +193,8 @@ def _unknown(column: str) -> str:
     return f"column {column!r} is unknown. {hint}A feature of your own starts with x_; drop what is neither."
 
 
-def _offence(column: str, rule: str, rows: Sequence[int], frame: pd.DataFrame, remedy: str) -> str:
-    def place(row: int) -> str:
-        names = ", ".join(f"{key} {frame[key].iloc[row]!r}" for key in KEYS if key in frame)
-        return f"row {row} ({names}) holds {_short(frame[column].iloc[row])}"
-
-    shown = ", ".join(place(row) for row in rows[:_SHOWN])
-    rest = f" and {len(rows) - _SHOWN} more rows break the rule" if len(rows) > _SHOWN else ""
-    return f"column {column!r} {rule}, but {shown}{rest}. {remedy}"
-
-
-def _short(value: object) -> str:
-    value = value.item() if isinstance(value, np.generic) else value
-    shown = "nothing" if value is None or value != value else repr(value)
-    return shown if len(shown) <= 60 else f"{shown[:57]}…'"
-
-
 def _check_whole(frame: pd.DataFrame, origin: str) -> None:
-    """The rules on the table as a whole: two providers, something to learn from, loads of known providers."""
+    """The rules on the table as a whole: two providers, and something to learn from."""
     providers = frame["provider"].unique().tolist()
     if len(providers) < 2:
         raise TableError(
@@ -215,6 +204,3 @@ def _check_whole(frame: pd.DataFrame, origin: str) -> None:
     own = [c for c in frame.columns if c.startswith("x_") and c not in RESERVED and c not in loads]
     if "prompt" not in frame and not own:
         raise TableError(f"{origin}: no features. Add the column 'prompt', or x_… columns of your own.")
-    for column in loads:
-        if column.removeprefix(LOAD) not in providers:
-            raise TableError(f"{origin}: column {column!r} names no provider of the table. Providers: {providers}.")

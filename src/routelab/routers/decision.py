@@ -1,0 +1,73 @@
+"""One decision of a router, as its caller sees it and as the log keeps it."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass
+
+from routelab.db_records import Decision
+from routelab.features import Matrix
+from routelab.policies import Estimates, Objective
+from routelab.policies.base import Floats
+from routelab.providers import Completion, Provider
+from routelab.request import LLMRequest
+
+
+@dataclass(frozen=True, slots=True)
+class RoutingDecision:
+    """One decision of a router.
+
+    Args:
+        decision_id: under which the outcome joins later.
+        provider: that was chosen.
+        providers: names of the arms (k,).
+        propensity: probability with which the provider was chosen, in (0, 1].
+        estimates: what the policy expected of each arm, shapes (1, k).
+        objective: the trade-off it was made under.
+        policy: name of the policy that decided.
+    """
+
+    decision_id: str
+    provider: Provider
+    providers: tuple[str, ...]
+    propensity: float
+    estimates: Estimates
+    objective: Objective
+    policy: str
+
+    def record(
+        self,
+        request: LLMRequest,
+        x: Matrix,
+        probabilities: Floats,
+        *,
+        decided_at: float,
+        feature_set: str,
+        policy_version: int,
+    ) -> Decision:
+        """What the log keeps: features (p,), probabilities (k,), and a hash in place of the prompt."""
+        return Decision(
+            decision_id=self.decision_id,
+            request_id=request.request_id or self.decision_id,
+            decided_at=decided_at,
+            provider=self.provider.name,
+            providers=self.providers,
+            probabilities=probabilities,
+            propensity=self.propensity,
+            features=x,
+            feature_set=feature_set,
+            policy=self.policy,
+            policy_version=str(policy_version),
+            objective=asdict(self.objective),
+            unit_id=request.unit_id,
+            prompt_sha256=hashlib.sha256(request.prompt.encode()).hexdigest() if request.prompt else None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A decision whose outcome is still to come: its features (p,), its provider, and the answer once there is one."""
+
+    x: Matrix
+    provider: str
+    completion: Completion | None = None
