@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from pipeline import Pipeline, run_pipeline
+from routelab import PerformanceDB
 from routelab.tables.sources import MIRROR
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -19,6 +21,13 @@ def mirror(monkeypatch: pytest.MonkeyPatch) -> Path:
         pytest.skip(f"no mirror of the public files: set {MIRROR}, or put one at {SHARED / 'mirror'}")
     monkeypatch.setenv(MIRROR, str(folder))
     return folder
+
+
+@pytest.fixture
+def db() -> Iterator[PerformanceDB]:
+    """An empty log in memory."""
+    with PerformanceDB("sqlite://") as database:
+        yield database
 
 
 @pytest.fixture(scope="session")

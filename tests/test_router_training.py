@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -22,12 +21,6 @@ from routelab import (
 from routelab.routers.ml import _heldout_rows
 from routelab.tables.synthetic import SyntheticData, World
 from routing import EASY, HARD, TRADE_OFF, Answering, answer_all, newcomer, record, requests, small_forest
-
-
-@pytest.fixture
-def db() -> Iterator[PerformanceDB]:
-    with PerformanceDB("sqlite://") as database:
-        yield database
 
 
 @pytest.fixture(scope="module")

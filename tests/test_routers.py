@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -21,12 +20,6 @@ from routelab import (
 )
 from routelab.providers import Price, ProviderError
 from routing import EASY, HARD, Answering, answer_all, requests
-
-
-@pytest.fixture
-def db() -> Iterator[PerformanceDB]:
-    with PerformanceDB("sqlite://") as database:
-        yield database
 
 
 def test_an_untrained_router_follows_the_rules_on_present_prices() -> None:
