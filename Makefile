@@ -3,7 +3,7 @@ PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: repro test lab ui lint study speed
+.PHONY: repro test lab ui lint study speed benchmark
 
 repro: .venv/.ready
 	@# a downloaded archive has no .git, and DVC must be told so
@@ -30,6 +30,11 @@ study: .venv/.ready
 speed: .venv/.ready
 	pip install --quiet 'pytest-benchmark>=5.2'
 	pytest tests/benchmarks --benchmark-json data/reports/speed.json
+
+benchmark: .venv/.ready
+	@# the stage is frozen; unfreezing would have DVC rewrite all of dvc.yaml
+	python -m routelab.stages.benchmark
+	dvc commit --force benchmark
 
 .venv/.ready: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("routelab needs Python 3.11 or newer; set PYTHON=…" if sys.version_info < (3, 11) else 0)'

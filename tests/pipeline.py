@@ -17,7 +17,7 @@ from routelab.stages.common import write_bytes
 from routelab.tables.synthetic import World
 from routelab.tables.table import PerformanceTable
 
-STAGES = ("collect", "featurize", "train_forest", "train_bandit", "evaluate", "pareto")
+STAGES = ("collect", "featurize", "train_forest", "train_bandit", "evaluate", "pareto", "controls")
 SETTINGS = {
     "size": "small",
     "seed": 0,
@@ -25,10 +25,16 @@ SETTINGS = {
     "synthetic_requests": {"small": 300, "full": 300},
     "train_fraction": 0.7,
     "features": {"embedder": "wordllama", "n_components": 8},
-    "forest": {"n_estimators": 10, "min_samples_leaf": 10, "max_features": 0.33},
+    "forest": {"n_estimators": 10, "min_samples_leaf": 10, "max_features": 0.33, "random_splits": 0.5},
     "classifier": {"n_estimators": 10, "min_samples_leaf": 10, "settings": 3},
     "bandit": {"epsilon": 0.1, "prior": 1.0, "settings": 3, "seeds": {"small": 2, "full": 2}},
     "evaluation": {"settings": 5, "partitions": 2, "resamples": {"small": 100, "full": 100}},
+    "controls": {
+        "shuffles": {"small": 2, "full": 2},
+        "prompts": {"small": 150, "full": 150},
+        "resamples": {"small": 50, "full": 50},
+    },
+    "benchmark": {"policies": [], "resamples": 50, "runs": [{"table": "synthetic", "repeats": 1}]},
 }
 # All stages in one process, as a notebook would run them; the other tables are collected already.
 _DRIVER = """

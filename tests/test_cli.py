@@ -9,12 +9,16 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from pipeline import Pipeline, environment, new_project
+from routelab import cli
 from routelab.tables.sources import SOURCES
+from tables import hard_and_easy, with_split, write_csv
 
 ROUTELAB = str(Path(sys.executable).with_name("routelab"))
 
@@ -27,7 +31,7 @@ def test_help_lists_the_commands(tmp_path: Path) -> None:
     answer = routelab("--help", folder=tmp_path)
     assert answer.returncode == 0
     assert "Learn which LLM provider should answer each request" in answer.stdout
-    assert {"sources", "ui"} <= set(answer.stdout.replace("│", " ").split())
+    assert {"sources", "evaluate", "ui"} <= set(answer.stdout.replace("│", " ").split())
 
 
 def test_sources_lists_every_source_with_licence_size_and_place(tmp_path: Path) -> None:
@@ -73,6 +77,87 @@ def test_bad_input_ends_with_one_line_and_code_1(tmp_path: Path, arguments: tupl
     assert answer.stderr.startswith("routelab: ")
     assert len(answer.stderr.splitlines()) == 1
     assert expected in answer.stderr
+
+
+def test_evaluate_prints_the_policies_by_gap_and_writes_the_same_as_json(tmp_path: Path) -> None:
+    write_csv(hard_and_easy(noise=0.2), tmp_path / "mine.csv")
+    command = ("evaluate", "mine.csv", "--policies", "rule,train-means, oracle", "--train-split", "0.6", "--seed", "1")
+    answer = routelab(*command, "--repeats", "2", "--budgets", "0.005", "--json", "out.json", folder=tmp_path)
+    assert (answer.returncode, answer.stderr) == (0, "")
+    report = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
+    assert [(row["budget"], row["policy"]) for row in report["budgets"]] == [(0.005, "train-means")]
+    assert [report[key] for key in ("table", "split", "repeats", "n_train", "n_eval")] == [
+        "mine.csv",
+        "0.6",
+        2,
+        180,
+        120,
+    ]
+    gaps = {name: scores["hull_gap_captured"]["estimate"] for name, scores in report["policies"].items()}
+    assert set(gaps) == {"oracle", "train-means", "rule"}
+    lines = answer.stdout.splitlines()
+    assert lines[0] == (
+        "mine.csv: 180 training and 120 evaluation prompts × 2 providers (random split, 60% to train, mean of 2)"
+    )
+    header = next(place for place, line in enumerate(lines) if line.startswith("policy "))
+    rows = [line.split() for line in lines[header + 1 : header + 4]]
+    assert [row[0] for row in rows] == sorted(gaps, key=gaps.__getitem__, reverse=True)
+    assert [float(row[1]) for row in rows] == pytest.approx(sorted(gaps.values(), reverse=True), abs=5e-4)
+
+
+def leak(frame: pd.DataFrame) -> pd.DataFrame:
+    """The text of a training prompt comes back in the evaluation split."""
+    frame = with_split(frame, train=40).assign(prompt="Question " + frame["prompt_id"])
+    return frame.assign(prompt=frame["prompt"].where(frame["prompt_id"] != "p50", "Question p7"))
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "expected"),
+    [
+        (leak, (), "column 'split' puts 1 prompts into both 'train' and 'eval': 'Question p7'. Move each text"),
+        (leak, ("--train-split", "split"), "puts 1 prompts into both 'train' and 'eval'"),
+        (None, ("--train-split", "1"), "train_fraction is 1.0. Give a number in (0, 1)."),
+        (None, ("--train-split", "nan"), "train_fraction is nan. Give a number in (0, 1)."),
+        (None, ("--train-split", "fold"), "there is no column 'fold' of its own that says 'train' or 'eval'"),
+        (None, ("--policies", "forrest"), "no policy 'forrest'; known are best-single, "),
+        (None, ("--json", "no/such/out.json"), "no/such/out.json cannot be written there; make its folder"),
+        (None, ("--budgets", "0.002,much"), "--budgets '0.002,much': could not convert string to float: 'much'"),
+        (None, ("--budgets", "0.0009"), "a budget of 0.0009 USD per request is below the 0.001 that the cheapest"),
+        (lambda frame: frame.assign(cost_usd=0.0), (), "every provider costs 0 USD on average"),
+        (lambda frame: frame.assign(quality=3.0), (), "column 'quality' must lie in [0, 1]"),
+    ],
+)
+def test_evaluate_refuses_bad_input_in_one_line_and_writes_nothing(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    change: Callable[[pd.DataFrame], pd.DataFrame] | None,
+    options: tuple[str, ...],
+    expected: str,
+) -> None:
+    frame = hard_and_easy(60)
+    write_csv(frame if change is None else change(frame), tmp_path / "t.csv")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["routelab", "evaluate", "t.csv", "--json", "out.json", *options])
+    with pytest.raises(SystemExit) as ended:
+        cli.run()
+    told = str(ended.value.code)
+    assert told.startswith("routelab: ")
+    assert "\n" not in told
+    assert expected in told
+    assert capsys.readouterr().out == ""
+    assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]
+
+
+def test_a_leaking_split_of_its_own_is_no_obstacle_to_a_random_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_csv(leak(hard_and_easy(60)), tmp_path / "t.csv")
+    monkeypatch.setattr("sys.argv", ["routelab", "evaluate", path, "--train-split", "0.5", "--policies", "train-means"])
+    with pytest.raises(SystemExit) as ended:
+        cli.run()
+    assert not ended.value.code
+    assert "30 training and 30 evaluation prompts" in capsys.readouterr().out
 
 
 def free_port() -> int:

@@ -18,9 +18,8 @@ from routelab.tables.synthetic import World
 
 NAMES = ("small", "large", "expert")
 COSTS = np.array([1e-5, 1e-3, 2e-2])
-
-
 OPTIONS = {"n_estimators": 30, "min_samples_leaf": 10, "max_features": 0.9, "n_jobs": 1}
+PLAIN = {"calibrate": False, "random_splits": 0.0}
 
 
 def outcomes(n: int = 400, seed: int = 0, width: int = 6):
@@ -49,17 +48,21 @@ def chosen(policy: ForestPolicy, X: np.ndarray, objective: Objective) -> list[st
 
 
 @pytest.mark.parametrize("arguments", [{}, {"min_samples_leaf": 1, "n_estimators": 100, "max_features": "sqrt"}])
-def test_predictions_are_those_of_a_scikit_learn_forest_on_scaled_outcomes(arguments):
+def test_uncalibrated_it_is_a_scikit_learn_forest_that_splits_on_what_tells_providers_apart(arguments):
     X, quality, cost, latency = outcomes()
-    policy = fitted(**arguments)
+    policy = fitted(**PLAIN | arguments)
+    observed = np.hstack([quality, cost, latency])
     scale = np.concatenate([np.full(3, quality.std()), 2.0 * cost.std(axis=0), 2.0 * latency.std(axis=0)])
-    forest = RandomForestRegressor(random_state=0, **OPTIONS | arguments).fit(
-        X, np.hstack([quality, cost, latency]) / scale
-    )
+    targets = (observed - observed.mean(axis=0)) / scale
+    common = targets[:, :3].mean(axis=1, keepdims=True)
+    contrasts = targets[:, :3] - (1.0 - 1.0 / math.sqrt(3.0)) * common
+    forest = RandomForestRegressor(random_state=0, **OPTIONS | arguments).fit(X, np.hstack([contrasts, targets[:, 3:]]))
     unseen = np.random.default_rng(1).random((300, 6)).astype(np.float32)
-    expected = np.hsplit(forest.predict(unseen) * scale, 3)
+    values = forest.predict(unseen)
+    values[:, :3] += (math.sqrt(3.0) - 1.0) * values[:, :3].mean(axis=1, keepdims=True)  # back to deviations
+    expected = np.hsplit(values * scale + observed.mean(axis=0), 3)
     found = policy.predict(unseen)
-    np.testing.assert_allclose(found.quality, expected[0], atol=1e-6, rtol=0.0)
+    np.testing.assert_allclose(found.quality, expected[0].clip(0.0, 1.0), atol=1e-6, rtol=0.0)
     np.testing.assert_allclose(found.cost, expected[1], rtol=1e-5)
     np.testing.assert_allclose(found.latency, expected[2], rtol=1e-5)
     np.testing.assert_allclose(policy.feature_importances_, forest.feature_importances_)
@@ -82,29 +85,6 @@ def test_the_same_arguments_give_the_same_file_on_any_number_of_threads(tmp_path
         assert contents[0] == contents[1] == contents[2], name
     fitted(seed=1).save(tmp_path / "other")
     assert (tmp_path / "other" / "model.onnx").read_bytes() != files["model.onnx"][0]
-
-
-def test_a_leaf_holds_the_observed_mean_drawn_to_the_providers_mean():
-    X, quality, cost, _ = outcomes(120)
-    missing = np.random.default_rng(2).random(quality.shape) < 0.5
-    quality[missing] = np.nan
-    policy = ForestPolicy(**OPTIONS | {"n_estimators": 1, "leaf_prior": 2.0}).fit(X, quality, cost)
-    targets = np.hstack([quality, cost])
-    scale = np.concatenate([np.full(3, np.nanstd(quality)), 2.0 * cost.std(axis=0)])
-    imputed = np.where(np.isnan(targets), np.nanmean(targets, axis=0), targets) / scale
-    prompts = math.ceil(OPTIONS["min_samples_leaf"] / (1.0 - missing.mean()))
-    options = OPTIONS | {"n_estimators": 1, "min_samples_leaf": prompts}
-    grown = RandomForestRegressor(random_state=0, **options).fit(X, imputed)
-    leaves = policy.forest_.apply(X)[:, 0]
-    np.testing.assert_array_equal(leaves, grown.apply(X)[:, 0])
-    bag = policy.forest_.estimators_samples_[0]
-    expected = np.empty_like(quality)
-    for row in range(len(X)):
-        mates = [i for i in bag if leaves[i] == leaves[row]]
-        for arm in range(3):
-            seen = [quality[i, arm] for i in mates if not np.isnan(quality[i, arm])]
-            expected[row, arm] = (sum(seen) + 2.0 * np.nanmean(quality[:, arm])) / (len(seen) + 2.0)
-    np.testing.assert_allclose(policy.predict(X).quality, expected, atol=1e-6)
 
 
 def test_a_missing_cell_costs_that_cell_only():
@@ -223,13 +203,35 @@ def test_a_clone_is_unfitted_and_fits_alike(policy):
     np.testing.assert_array_equal(copy.fit(X, quality, cost, latency).predict(X).quality, policy.predict(X).quality)
 
 
-def test_features_that_are_not_as_fitted_are_refused(policy):
+@pytest.mark.parametrize("linear", [True, False])
+def test_features_that_are_not_as_fitted_are_refused(policy, linear):
+    one, rng = policy, np.random.default_rng(0)
+    if linear:
+        X, _, cost, _ = outcomes()
+        one = ForestPolicy(**OPTIONS).fit(X, np.column_stack([X[:, 0], 1.0 - X[:, 0], X[:, 1]]), cost)
+    assert (one.linear_ is not None) == linear
     for X in (np.zeros((1, 5)), np.zeros((1, 7)), np.zeros(6)):
         with pytest.raises(PolicyError, match="fitted on 6 features, got an array of shape"):
-            policy.predict(X)
+            one.predict(X)
+    for x in (np.zeros(5), np.zeros(7), np.zeros((1, 6))):
+        with pytest.raises(PolicyError, match="fitted on 6 features, got an array of shape"):
+            one.select(x, Objective(), rng)
     for bad in (np.nan, np.inf):
+        x = np.array([0.0, 0.0, bad, 0.0, 0.0, 0.0])
         with pytest.raises(PolicyError, match="feature 2 is not finite"):
-            policy.predict(np.array([[0.0, 0.0, bad, 0.0, 0.0, 0.0]]))
+            one.predict(x[None])
+        with pytest.raises(PolicyError, match="feature 2 is not finite"):
+            one.select(x, Objective(), rng)
+
+
+@pytest.mark.parametrize("file", ["model.onnx", "arrays.npz"])
+def test_a_damaged_file_is_refused(policy, tmp_path, file):
+    policy.save(tmp_path / "model")
+    content = (tmp_path / "model" / file).read_bytes()
+    for damaged in (content[:-9], content[:500] + b"\xff" + content[501:]):
+        (tmp_path / "model" / file).write_bytes(damaged)
+        with pytest.raises(PolicyError, match=f"{file} does not match its sha256"):
+            ForestPolicy.load(tmp_path / "model")
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 # that must not know each other.
 ROOMS = [
     "errors",
-    "arrays request bundle embedders lexical",
+    "arrays request bundle embedders lexical files",
     "hull",
     "pareto tables",
     "features",
@@ -31,6 +31,7 @@ ROOMS = [
     "performance_db",
     "routers evaluation plots params",
     "metrics served_policy",
+    "benchmark",
     "tracking",
     "stages cli",
 ]

@@ -44,11 +44,12 @@ def regret(seeds: int = 4) -> pd.DataFrame:
 
 
 def frontier(ax: Axes | None = None) -> Axes:
-    band = np.column_stack([CURVES["forest"][:, 1] - 0.05, CURVES["forest"][:, 1] + 0.02])
-    captured = {"forest": (0.25, -0.01, 0.4)}
-    return plots.plot_frontier(
-        CURVES, PROVIDERS, captured=captured, band=("forest", band), title="mmlu: forest wins", ax=ax
-    )
+    cost, quality = CURVES["forest"][[1, 2, 0]].T
+    singles = np.array([[0.001, 0.45, 0.55], [0.01, 0.8, 0.9]])
+    bands = {"forest": np.column_stack([cost, quality - 0.05, quality + 0.02]), plots.HULL: singles}
+    captured, chances = {"forest": (0.25, -0.01, 0.4)}, {"forest": np.array([1.0, 0.0, 0.5]), "waste": np.zeros(1)}
+    title = "mmlu: forest wins"
+    return plots.plot_frontier(CURVES, PROVIDERS, captured=captured, bands=bands, chances=chances, title=title, ax=ax)
 
 
 def all_figures() -> dict[str, Axes]:
@@ -66,8 +67,9 @@ def test_the_frontier_names_policies_providers_units_and_finding() -> None:
         "best mixture of fixed providers",
         "forest\n+0.25 of the gap [-0.01, +0.40]",
         "best-single",
+        "size of a dot, % of a provider:\nprobability of being on the frontier",
     ]
-    assert {text.get_text() for text in ax.texts} == {"small", "large", "waste"}
+    assert {text.get_text() for text in ax.texts} == {"small", "large", "waste, 0%"}
     assert ax.get_title(loc="left") == "mmlu: forest wins"
     assert ax.get_xscale() == "log"
     assert "USD" in ax.get_xlabel()
@@ -86,6 +88,13 @@ def test_the_frontier_draws_costs_per_thousand_requests_in_order() -> None:
         assert any(mark == pytest.approx((cost * 1e3, quality)) for mark in marks)
 
 
+def test_a_dot_grows_with_the_probability_of_its_setting() -> None:
+    dots = next(c for c in frontier().collections if len(np.asarray(c.get_offsets())) == 3)
+    assert np.asarray(dots.get_offsets()) == pytest.approx(CURVES["forest"] * [1e3, 1.0])
+    sure, never, perhaps = dots.get_sizes()
+    assert 0.0 < never < perhaps == sure / 2.0
+
+
 def test_a_mixture_of_providers_is_straight_in_dollars_and_leaves_out_the_wasteful() -> None:
     hull = line(frontier(), "best mixture of fixed providers")
     straight = 0.5 + (hull[:, 0] - 1.0) * (0.85 - 0.5) / (10.0 - 1.0)
@@ -94,9 +103,11 @@ def test_a_mixture_of_providers_is_straight_in_dollars_and_leaves_out_the_wastef
 
 
 def test_the_band_lies_around_the_curve_it_belongs_to() -> None:
-    band = next(c for c in frontier().collections if isinstance(c, PolyCollection))
-    corners = {tuple(np.round(xy, 6)) for xy in band.get_paths()[0].vertices}
-    assert {(1.0, 0.55), (1.0, 0.62), (2.0, 0.75), (2.0, 0.82), (4.0, 0.85), (4.0, 0.92)} <= corners
+    bands = [c for c in frontier().collections if isinstance(c, PolyCollection)]
+    forest, singles = ({tuple(np.round(xy, 6)) for xy in band.get_paths()[0].vertices} for band in bands)
+    assert {(1.0, 0.55), (1.0, 0.62), (2.0, 0.75), (2.0, 0.82), (4.0, 0.85), (4.0, 0.92)} <= forest
+    assert {(1.0, 0.45), (1.0, 0.55), (10.0, 0.8), (10.0, 0.9)} <= singles
+    assert bands[0].get_facecolor()[0, :3] == pytest.approx(sns.color_palette("colorblind")[0])
 
 
 def test_regret_shows_the_mean_and_students_interval_over_seeds() -> None:

@@ -29,9 +29,12 @@ from pipeline import (
     spoil_table,
     write,
 )
+from routelab.evaluation.crossfit import Curve
+from routelab.evaluation.frontier import Candidates
 from routelab.params import load_params
 from routelab.stages.collect import collect
 from routelab.stages.common import rounded, stage
+from routelab.stages.controls import controls
 from routelab.stages.evaluate import evaluate
 from routelab.stages.featurize import featurize
 from routelab.stages.pareto import pareto
@@ -41,7 +44,7 @@ from routelab.stages.train_forest import train_forest
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")  # MLflow's own models
 
 ROOT = Path(__file__).resolve().parents[1]
-WORK = dict(zip(STAGES, (collect, featurize, train_forest, train_bandit, evaluate, pareto), strict=True))
+WORK = dict(zip(STAGES, (collect, featurize, train_forest, train_bandit, evaluate, pareto, controls), strict=True))
 
 
 def of(source: str, files: dict[str, bytes]) -> dict[str, bytes]:
@@ -97,8 +100,7 @@ def test_running_a_stage_again_over_its_outputs_changes_no_byte(
 @pytest.mark.parametrize("source", ["gaps", "textless"])
 def test_tables_with_missing_cells_or_without_text_pass_all_stages(pipeline: Pipeline, source: str) -> None:
     files = of(source, outputs(pipeline.copy))
-    textual = {"data/features/SOURCE/featurizer/arrays.npz"}  # of the embedding
-    assert set(files) | textual == set(of("synthetic", outputs(pipeline.copy)))
+    assert set(files) == set(of("synthetic", outputs(pipeline.copy)))
     report = json.loads(files["data/reports/SOURCE/evaluation.json"])
     with np.load(io.BytesIO(files["data/features/SOURCE/eval.npz"])) as held:
         assert report["n_eval"] + report["n_eval_incomplete"] == len(held["X"])
@@ -123,6 +125,14 @@ def test_reports_hold_ordered_intervals_and_nine_digits(pipeline: Pipeline) -> N
     assert "oracle" not in set(frontier["policy"])
     cheapest = frontier["cost_usd"].idxmin()
     assert frontier.loc[cheapest, "on_frontier"]
+    assert frontier["on_frontier_probability"].between(0.0, 1.0).all()
+    assert frontier.loc[frontier["on_frontier"], "on_frontier_probability"].mean() > 0.5
+    for name in ("cost_usd", "quality"):
+        assert frontier[name].between(frontier[f"{name}_low"], frontier[f"{name}_high"]).mean() > 0.99
+    summary = json.loads((pipeline.root / "data/reports/synthetic/pareto.json").read_text(encoding="utf-8"))
+    for provider, chance in summary["on_frontier_probability"].items():
+        row = frontier[frontier["policy"] == f"provider {provider}"]
+        assert row["on_frontier_probability"].item() == chance["among_all"] <= chance["among_providers"]
 
 
 def finished_project(pipeline: Pipeline, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -134,6 +144,16 @@ def finished_project(pipeline: Pipeline, folder: Path, monkeypatch: pytest.Monke
 
 
 DATA = "data/{}/synthetic".format
+
+
+def forget_an_evaluation_prompt(folder: Path) -> None:
+    """The stages before ``pareto`` ran on different splits."""
+    path = folder / DATA("reports") / "outcomes.npz"
+    scored = Candidates.read(path)
+    fewer = Curve(*(matrix[1:] for matrix in scored.outcomes))
+    Candidates(scored.names, scored.cost_weights, fewer).write(path)
+
+
 FAILURES: dict[str, tuple[str, Callable[[Path], None], str]] = {
     "params out of range": ("train_forest", set_param, r"params.yaml: forest.max_features is 7.0: .*change it"),
     "no params": ("evaluate", remove("params.yaml"), r"params.yaml is missing; run from the root of the project"),
@@ -149,7 +169,7 @@ FAILURES: dict[str, tuple[str, Callable[[Path], None], str]] = {
     ),
     "no curve": ("evaluate", remove(f"{DATA('models')}/thompson.npz"), r"thompson.npz is missing; run `dvc repro`"),
     "no report": ("pareto", remove(f"{DATA('reports')}/evaluation.json"), r"evaluation.json is missing; run `dvc re"),
-    "no frontier": ("pareto", remove(f"{DATA('reports')}/curves.csv"), r"curves.csv is missing; run `dvc repro`"),
+    "no frontier": ("pareto", remove(f"{DATA('reports')}/outcomes.npz"), r"outcomes.npz is missing; run `dvc repro`"),
     "cut report": (
         "pareto",
         cut(f"{DATA('reports')}/evaluation.json", 0.5),
@@ -162,10 +182,11 @@ FAILURES: dict[str, tuple[str, Callable[[Path], None], str]] = {
     ),
     "cut curves": (
         "pareto",
-        cut(f"{DATA('reports')}/curves.csv", 0.5),
-        r"curves.csv is damaged .*-f evaluate@synthetic`",
+        cut(f"{DATA('reports')}/outcomes.npz", 0.5),
+        r"outcomes.npz is damaged .*remove it",
     ),
-    "empty curves": ("pareto", cut(f"{DATA('reports')}/curves.csv", 0.0), r"curves.csv is damaged .*-f evaluate@synth"),
+    "empty curves": ("pareto", cut(f"{DATA('reports')}/outcomes.npz", 0.0), r"outcomes.npz is damaged .*remove it"),
+    "other curves": ("pareto", forget_an_evaluation_prompt, r"outcomes.npz is damaged .*-f evaluate@synthetic`"),
     "a folder": (
         "pareto",
         replace_by_folder(f"{DATA('reports')}/evaluation.json"),

@@ -17,15 +17,20 @@ if TYPE_CHECKING:
     from routelab.pareto import pareto_mask as pareto_mask
     from routelab.performance_db import PerformanceDB as PerformanceDB
     from routelab.policies import Choice as Choice
+    from routelab.policies import ClusterPolicy as ClusterPolicy
     from routelab.policies import EpsilonGreedyPolicy as EpsilonGreedyPolicy
     from routelab.policies import Estimates as Estimates
     from routelab.policies import FixedPolicy as FixedPolicy
     from routelab.policies import ForestClassifierPolicy as ForestClassifierPolicy
     from routelab.policies import ForestPolicy as ForestPolicy
+    from routelab.policies import KNNPolicy as KNNPolicy
     from routelab.policies import MeansPolicy as MeansPolicy
     from routelab.policies import Objective as Objective
     from routelab.policies import OraclePolicy as OraclePolicy
+    from routelab.policies import PairwiseForestPolicy as PairwiseForestPolicy
+    from routelab.policies import PlugInPolicy as PlugInPolicy
     from routelab.policies import RandomPolicy as RandomPolicy
+    from routelab.policies import RidgePolicy as RidgePolicy
     from routelab.policies import RulePolicy as RulePolicy
     from routelab.policies import ThompsonPolicy as ThompsonPolicy
     from routelab.policies import load_policy as load_policy
@@ -47,15 +52,20 @@ _HOMES = {
     "performance_db": ("PerformanceDB",),
     "policies": (
         "Choice",
+        "ClusterPolicy",
         "EpsilonGreedyPolicy",
         "Estimates",
         "FixedPolicy",
         "ForestClassifierPolicy",
         "ForestPolicy",
+        "KNNPolicy",
         "MeansPolicy",
         "Objective",
         "OraclePolicy",
+        "PairwiseForestPolicy",
+        "PlugInPolicy",
         "RandomPolicy",
+        "RidgePolicy",
         "RulePolicy",
         "ThompsonPolicy",
         "load_policy",

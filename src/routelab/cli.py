@@ -41,6 +41,49 @@ def sources(json_out: Json = None) -> None:
 
 
 @app.command()
+def evaluate(
+    table: Annotated[str, typer.Argument(help="A source of `routelab sources`, or a .parquet, .csv or .jsonl file.")],
+    train_split: Annotated[
+        str | None,
+        typer.Option(help="Share of the prompts that train, in (0, 1), or the column that says train or eval."),
+    ] = None,
+    policies: Annotated[str | None, typer.Option(help="Names with commas between; all when left out.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
+    repeats: Annotated[int, typer.Option(min=1, help="Random splits to average, with seeds N, N+1, …")] = 1,
+    budgets: Annotated[
+        str | None, typer.Option(help="USD per request, with commas between: the reward within each of them.")
+    ] = None,
+    json_out: Json = None,
+) -> None:
+    """Fit every policy on the training prompts of a table, score all of them on the rest.
+
+    Without --train-split a table's own split is used, if it has one and there is one repeat, else 0.7.
+    """
+    from routelab.benchmark.harness import evaluate_table, parse_budgets, parse_split, read_table
+    from routelab.benchmark.text import report_lines
+    from routelab.files import write_json
+
+    if json_out is not None and (json_out.is_dir() or not json_out.parent.is_dir()):  # better now than after minutes
+        raise RoutelabError(f"{json_out} cannot be written there; make its folder, or give --json another path")
+    share, column = parse_split(train_split)
+    data = read_table(table, column)
+    names = [name.strip() for name in (policies or "").split(",") if name.strip()]
+    report = evaluate_table(
+        data,
+        table,
+        policies=names,
+        train_split="split" if column else share,
+        seed=seed,
+        repeats=repeats,
+        budgets=parse_budgets(budgets),
+    )
+    if json_out is not None:
+        write_json(json_out, report)
+    for line in report_lines(report):
+        typer.echo(line)
+
+
+@app.command()
 def ui(
     port: Annotated[int, typer.Option(help="Port on this machine.")] = 5000,
     host: Annotated[str, typer.Option(help="Address to listen on; the default is this machine only.")] = "127.0.0.1",

@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from routelab.bundle import Bundle, read_bundle, write_bundle
 from routelab.embedders import EMBEDDERS, Embedder, make_embedder
-from routelab.errors import RoutelabError
+from routelab.errors import PolicyError, RoutelabError
 from routelab.lexical import LEXICAL_NAMES, lexical_counts
 from routelab.request import REQUEST_NAMES, LLMRequest, request_values
 from routelab.tables.table import PerformanceTable
@@ -40,6 +40,7 @@ class RequestFeaturizer(TransformerMixin, BaseEstimator):
         providers_: names of the load slots (k,).
         feature_names_: names of the columns (p,).
         feature_set_: short digest of everything that fixes the columns' meaning.
+        background_: (m, p) features of at most 64 training requests, with which explanations compare a request.
 
     >>> featurizer = RequestFeaturizer(embedder=None, providers=("small", "large"))
     >>> requests = [LLMRequest("Why?"), LLMRequest("Prove that 7 is prime.")]
@@ -86,6 +87,9 @@ class RequestFeaturizer(TransformerMixin, BaseEstimator):
             if self.n_components is not None:
                 self._fit_components(self.embedder_.embed(texts))
         self._name_columns()
+        rows = sample_rows(len(requests), self.seed)
+        sample = X.take(rows) if isinstance(X, PerformanceTable) else [requests[row] for row in rows]
+        self.background_ = self.transform(sample)
         return self
 
     def _fit_components(self, vectors: Matrix) -> None:
@@ -207,26 +211,33 @@ class RequestFeaturizer(TransformerMixin, BaseEstimator):
             "seed": self.seed,
             "embedder_meta": {} if self.embedder_ is None else _state(self.embedder_)[0],
         }
-        write_bundle(path, Bundle(type(self).__name__, meta, self._arrays()))
+        write_bundle(path, Bundle(type(self).__name__, meta, self._arrays() | {"background": self.background_}))
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
         """Read a featurizer that ``save`` wrote.
 
         Raises:
-            PolicyError: the folder is missing, damaged, or holds something else.
+            PolicyError: the folder is missing, damaged, of an older routelab, or holds something else.
         """
         bundle = read_bundle(path, cls.__name__)
         meta, arrays = bundle.meta, dict(bundle.arrays)
+        if "background" not in arrays:
+            raise PolicyError(f"{path} was saved by an older routelab; fit and save the featurizer again")
         self = cls(meta["embedder"], meta["n_components"], tuple(meta["providers"]), meta["seed"])
         self.providers_, self.own_names_ = tuple(meta["providers"]), tuple(meta["own_names"])
-        self.has_text_ = meta["has_text"]
+        self.has_text_, self.background_ = meta["has_text"], arrays.pop("background")
         self.mean_, self.components_ = arrays.pop("pca_mean", None), arrays.pop("pca_components", None)
         self.embedder_ = None if meta["embedder"] is None else make_embedder(meta["embedder"])
         if self.embedder_ is not None:
             self.embedder_.restore(meta["embedder_meta"], arrays)
         self._name_columns()
         return self
+
+
+def sample_rows(n: int, seed: int) -> NDArray[np.intp]:
+    """At most 64 of ``n`` rows, drawn without replacement, in ascending order: the background of explanations."""
+    return np.sort(np.random.default_rng(seed).choice(n, min(n, 64), replace=False))
 
 
 def _requests(X: PerformanceTable | Sequence[LLMRequest]) -> Sequence[LLMRequest]:

@@ -26,7 +26,7 @@ class Sized(_Section):
 
 
 class Requests(Sized):
-    """Prompts of the synthetic table: both splits need some of every family."""
+    """Prompts of the synthetic table, where both splits need some of every family, or of a negative control."""
 
     small: Annotated[int, Field(ge=100)]
     full: Annotated[int, Field(ge=100)]
@@ -37,6 +37,13 @@ class Resamples(Sized):
 
     small: Annotated[int, Field(ge=50)]
     full: Annotated[int, Field(ge=50)]
+
+
+class Shuffles(Sized):
+    """Of a negative control: one alone has no standard error."""
+
+    small: Annotated[int, Field(ge=2)]
+    full: Annotated[int, Field(ge=2)]
 
 
 class FeatureParams(_Section):
@@ -52,6 +59,7 @@ class ForestParams(_Section):
     n_estimators: Annotated[int, Field(ge=1, le=2000)]
     min_samples_leaf: Positive
     max_features: Annotated[float, Field(gt=0.0, le=1.0)] | Literal["sqrt"]
+    random_splits: Annotated[float, Field(ge=0.0, le=1.0)]
 
 
 class ClassifierParams(_Section):
@@ -79,6 +87,38 @@ class EvaluationParams(_Section):
     resamples: Resamples
 
 
+class ControlParams(_Section):
+    """Negative controls."""
+
+    shuffles: Shuffles
+    prompts: Requests  # that train at most, of those whose outcomes are shuffled
+    resamples: Resamples
+
+
+class BenchmarkRun(_Section):
+    """One table of the benchmark: a registered source, or a file in the interchange format."""
+
+    table: str
+    repeats: Positive  # random 70/30 splits; 1 takes the table's own split, if it has one
+
+    @field_validator("table")
+    @classmethod
+    def _table_can_be_read(cls, name: str) -> str:
+        from routelab.tables.io import ENDINGS
+
+        if name not in _tables() and Path(name).suffix not in ENDINGS:
+            raise ValueError(f"Input should be one of {', '.join(_tables())}, or a file ({', '.join(ENDINGS)})")
+        return name
+
+
+class BenchmarkParams(_Section):
+    """``routelab evaluate`` over all tables."""
+
+    policies: list[str]  # [] for all
+    resamples: Annotated[int, Field(ge=50)]
+    runs: Annotated[list[BenchmarkRun], Field(min_length=1)]
+
+
 class Params(_Section):
     """All settings of the pipeline."""
 
@@ -92,13 +132,13 @@ class Params(_Section):
     classifier: ClassifierParams
     bandit: BanditParams
     evaluation: EvaluationParams
+    controls: ControlParams
+    benchmark: BenchmarkParams
 
     @field_validator("sources")
     @classmethod
     def _sources_are_known(cls, names: list[str]) -> list[str]:
-        from routelab.tables.sources import SOURCES
-
-        tables = [name for name, source in SOURCES.items() if source.kind == "table"]
+        tables = _tables()
         if not set(names) <= set(tables) or len(set(names)) != len(names):
             raise ValueError(f"Input should be different names out of {', '.join(tables)}")
         return names
@@ -106,6 +146,13 @@ class Params(_Section):
     def sized(self, value: Sized) -> int:
         """The number for this run's ``size``."""
         return value.full if self.size == "full" else value.small
+
+
+def _tables() -> list[str]:
+    """Names of the registered tables."""
+    from routelab.tables.sources import SOURCES
+
+    return [name for name, source in SOURCES.items() if source.kind == "table"]
 
 
 def load_params(path: str | Path = "params.yaml") -> Params:

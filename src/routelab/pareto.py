@@ -13,7 +13,7 @@ from routelab.errors import RoutelabError
 from routelab.hull import upper_hull
 from routelab.request import LLMRequest
 
-__all__ = ["find_pareto_optimal", "hypervolume", "pareto_mask", "upper_hull"]
+__all__ = ["find_pareto_optimal", "frontier_shares", "hypervolume", "pareto_mask", "path_heights", "upper_hull"]
 
 _BLOCK = 256
 
@@ -106,6 +106,34 @@ def pareto_mask(values: ArrayLike, sense: Sequence[str] = ("min", "max")) -> NDA
     if len(points) == 0:
         return np.zeros(0, dtype=bool)
     return _mask_two(points[:, 0], points[:, -1]) if points.shape[1] <= 2 else _mask_many(points)
+
+
+def frontier_shares(cost: Floats, quality: Floats) -> Floats:
+    """Share (s,) of resamples in which each of s candidates is on the frontier: its probability of being on it.
+
+    Args:
+        cost: (r, s) mean cost in each resample.
+        quality: (r, s) mean quality.
+
+    Raises:
+        RoutelabError: a value is NaN.
+
+    >>> frontier_shares(np.array([[1.0, 2.0], [1.0, 2.0]]), np.array([[0.5, 0.6], [0.5, 0.4]]))
+    array([1. , 0.5])
+    """
+    shares: Floats = np.mean([pareto_mask(points) for points in np.stack([cost, quality], axis=2)], axis=0)
+    return shares
+
+
+def path_heights(cost: Floats, quality: Floats, grid: Floats) -> Floats:
+    """Quality (r, g) at the costs ``grid`` (g,) of paths through points (r, s) in order of cost, flat at both ends.
+
+    >>> path_heights(np.array([[3.0, 1.0]]), np.array([[0.8, 0.4]]), np.array([0.5, 2.0]))
+    array([[0.4, 0.6]])
+    """
+    order = np.argsort(cost, axis=1, kind="stable")
+    paths = zip(np.take_along_axis(cost, order, axis=1), np.take_along_axis(quality, order, axis=1), strict=True)
+    return np.stack([np.interp(grid, x, y) for x, y in paths])
 
 
 def _volume(points: Floats, reference: Floats) -> float:

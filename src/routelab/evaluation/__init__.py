@@ -3,7 +3,7 @@
 from importlib import import_module
 from types import ModuleType
 
-_MODULES = ("bootstrap", "crossfit", "curves", "replay", "two_providers")
+_MODULES = ("bootstrap", "budget", "crossfit", "curves", "frontier", "replay", "split", "two_providers")
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -6,7 +6,7 @@ half of the evaluation prompts and scored on the other, for the router, the sing
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from typing import NamedTuple
@@ -153,6 +153,7 @@ def cross_fit(
     n_resamples: int = 1000,
     n_partitions: int = 5,
     cost_weights: ArrayLike | None = None,
+    weights: Iterable[Floats] | None = None,
 ) -> CrossFit:
     """Cross-fitted AIQ of ``curves``, of the single providers and of the oracle, bootstrapped in pairs over prompts.
 
@@ -170,6 +171,7 @@ def cross_fit(
         n_resamples: bootstrap resamples r.
         n_partitions: partitions averaged, to lower the noise of the split.
         cost_weights: the oracle's values of λ; the default sweep of 32 when left out.
+        weights: how often each resample draws each prompt, in blocks (b, n); in place of resamples of its own.
 
     Raises:
         RoutelabError: NaN, matrices that do not fit, more than 32 settings, fewer than two prompts, or
@@ -202,10 +204,11 @@ def cross_fit(
     outcomes, bounds = np.hstack(matrices), np.cumsum([matrix.shape[1] for matrix in matrices])[:-1].tolist()
     halves = [rng.permutation(n) < n // 2 for _ in range(n_partitions)]
     blocks = []
-    for weights in chain([np.ones((1, n))], resample_weights(n, n_resamples, rng)):
+    resamples = resample_weights(n, n_resamples, rng) if weights is None else weights
+    for drawn in chain([np.ones((1, n))], resamples):
         areas = []
         for half in halves:
-            one, other = (_means(outcomes, bounds, weights, side) for side in (half, ~half))
+            one, other = (_means(outcomes, bounds, drawn, side) for side in (half, ~half))
             areas += [_areas(one, other, ends), _areas(other, one, ends)]
         blocks.append(np.mean(areas, axis=0))
     aiq = np.hstack(blocks)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,6 +67,40 @@ def curve_of(
     return PolicyCurve(name, np.asarray(cost_weights, dtype=np.float64), stacked, outcomes)
 
 
+def is_greedy(policy: Policy) -> bool:
+    """Whether a policy always chooses the highest utility of its own ``predict``."""
+    return type(policy).action_probabilities is Policy.action_probabilities
+
+
+def curve_under(
+    name: str,
+    policy: Policy | Callable[[Objective], Policy],
+    X: Features,
+    quality: Floats,
+    cost: Floats,
+    objectives: Sequence[Objective],
+) -> PolicyCurve:
+    """The curve of a policy under given objectives.
+
+    Args:
+        name: of the policy.
+        policy: fitted; or, where each trade-off needs a policy of its own, a function from objective to fitted policy.
+        X: (n, p) features of the evaluation prompts.
+        quality: (n, k) in [0, 1], complete.
+        cost: (n, k) USD, complete.
+        objectives: one per setting; most differ in λ, those of a random mixture in the budget.
+    """
+    matrices: Iterable[Floats]
+    if not isinstance(policy, Policy):
+        matrices = (policy(objective).action_probabilities(X, objective) for objective in objectives)
+    elif is_greedy(policy):  # estimates do not depend on the objective: once is enough
+        estimates = policy.predict(X)
+        matrices = (estimates.greedy(objective) for objective in objectives)
+    else:
+        matrices = (policy.action_probabilities(X, objective) for objective in objectives)
+    return curve_of(name, np.array([one.cost_weight for one in objectives]), matrices, quality, cost)
+
+
 def policy_curve(
     name: str,
     policy: Policy | Callable[[Objective], Policy],
@@ -75,20 +109,9 @@ def policy_curve(
     cost: Floats,
     cost_weights: Floats,
 ) -> PolicyCurve:
-    """Sweep λ over a fitted policy.
-
-    Args:
-        name: of the policy.
-        policy: fitted; or, where each trade-off needs a policy of its own, a function from objective to fitted policy.
-        X: (n, p) features of the evaluation prompts.
-        quality: (n, k) in [0, 1], complete.
-        cost: (n, k) USD, complete.
-        cost_weights: (s,) λ, quality per USD.
-    """
+    """Sweep λ over a policy: ``curve_under`` with one objective for each of ``cost_weights`` (s,), quality per USD."""
     objectives = [Objective(cost_weight=float(weight)) for weight in cost_weights]
-    fitted = [policy if isinstance(policy, Policy) else policy(objective) for objective in objectives]
-    matrices = (one.action_probabilities(X, objective) for one, objective in zip(fitted, objectives, strict=True))
-    return curve_of(name, cost_weights, matrices, quality, cost)
+    return curve_under(name, policy, X, quality, cost, objectives)
 
 
 def complete_rows(quality: Floats, cost: Floats) -> NDArray[np.bool_]:

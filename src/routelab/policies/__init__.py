@@ -7,9 +7,14 @@ from pathlib import Path
 from routelab.bundle import Bundle, read_bundle
 from routelab.errors import PolicyError
 from routelab.policies.base import Choice, Estimates, Policy
+from routelab.policies.baselines.cluster import ClusterPolicy
 from routelab.policies.baselines.fixed import FixedPolicy
+from routelab.policies.baselines.knn import KNNPolicy
 from routelab.policies.baselines.oracle import OraclePolicy
+from routelab.policies.baselines.pairwise_forest import PairwiseForestPolicy
+from routelab.policies.baselines.plug_in import PlugInPolicy
 from routelab.policies.baselines.random import RandomPolicy
+from routelab.policies.baselines.ridge import RidgePolicy
 from routelab.policies.baselines.rule import RulePolicy
 from routelab.policies.epsilon_greedy import EpsilonGreedyPolicy
 from routelab.policies.forest import ForestPolicy
@@ -23,6 +28,11 @@ POLICIES: dict[str, type[Policy]] = {
     "train-means": MeansPolicy,
     "random-mix": RandomPolicy,
     "rule": RulePolicy,
+    "knn": KNNPolicy,
+    "ridge": RidgePolicy,
+    "pairwise-forest": PairwiseForestPolicy,
+    "cluster": ClusterPolicy,
+    "plug-in": PlugInPolicy,
     "forest": ForestPolicy,
     "forest-classifier": ForestClassifierPolicy,
     "epsilon-greedy": EpsilonGreedyPolicy,
@@ -55,16 +65,21 @@ def load_policy(path: str | Path) -> Policy:
 __all__ = [
     "POLICIES",
     "Choice",
+    "ClusterPolicy",
     "EpsilonGreedyPolicy",
     "Estimates",
     "FixedPolicy",
     "ForestClassifierPolicy",
     "ForestPolicy",
+    "KNNPolicy",
     "MeansPolicy",
     "Objective",
     "OraclePolicy",
+    "PairwiseForestPolicy",
+    "PlugInPolicy",
     "Policy",
     "RandomPolicy",
+    "RidgePolicy",
     "RulePolicy",
     "ThompsonPolicy",
     "load_policy",

@@ -41,6 +41,13 @@ class Estimates:
         """Constrained utility (n, k) under ``objective``."""
         return objective.scores(self.quality, self.cost, self.latency)
 
+    def greedy(self, objective: Objective) -> Floats:
+        """One-hot (n, k) at the arm of the highest constrained utility."""
+        scores = self.scores(objective)
+        probabilities = np.zeros(scores.shape)
+        probabilities[np.arange(len(scores)), scores.argmax(axis=1)] = 1.0
+        return probabilities
+
 
 class Choice:
     """One decision: the arm, its propensity and the estimates behind it.
@@ -135,10 +142,7 @@ class Policy(BaseEstimator):
 
     def action_probabilities(self, X: Features, objective: Objective) -> Floats:
         """Probability (n, k) of each arm for each row of (n, p) features."""
-        scores = self.predict(X).scores(objective)
-        probabilities = np.zeros(scores.shape)
-        probabilities[np.arange(len(scores)), scores.argmax(axis=1)] = 1.0
-        return probabilities
+        return self.predict(X).greedy(objective)
 
     def propensities(self, x: Features, objective: Objective) -> Callable[[], Floats]:
         """A function that gives the (k,) probabilities of the present state, even after later updates."""

@@ -2,42 +2,51 @@
 
 from __future__ import annotations
 
-import math
-from typing import Any, Self
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from routelab.bundle import Bundle
 from routelab.errors import PolicyError
-from routelab.policies.base import Estimates, Features, Floats, Policy
-from routelab.policies.onnx_forest import OnnxForest, to_onnx
+from routelab.policies.base import Choice, Estimates, Features, Floats, Policy
+from routelab.policies.calibration import Belief
+from routelab.policies.forest_model import learn, sampling_errors
+from routelab.policies.objective import Objective
+from routelab.policies.onnx_forest import OnnxForest, second_moments, to_onnx
 from routelab.policies.outcomes import Outcomes, check_belief
+from routelab.policies.trees import Settings
 
-# Weight of a cost or latency column beside a quality column in the split criterion: quality leads, cost helps.
-_SIDE_WEIGHT = 0.5
+_ARRAYS = ("scale", "offset", "error_factor", "mean_error", "feature_importances")
 
 
 class ForestPolicy(Policy):
     """A multi-output RandomForest (Breiman, *Random Forests*, 2001) over request features; one fit serves every λ.
 
-    Its outputs are quality, cost and (where observed) latency of each provider, scaled so that their variances are
-    comparable in the split criterion. A missing outcome costs that cell only: the trees are grown on mean-imputed
-    outcomes, then every leaf is refilled with the mean of what was observed there.
+    Its outputs are quality, cost and (where observed) latency of each provider. Half of its trees have random split
+    thresholds (Geurts et al., *Extremely Randomized Trees*, 2006): the two kinds err in different ways. Splits look for
+    what tells providers apart. Then, by predictions that did not see the prompt (out-of-bag), it is decided how much of
+    a ridge regression to blend in and how far to shrink differences between providers towards those of their training
+    means; without a signal in the features it equals the training-means policy. All of this is folded into the leaves
+    and one matrix of weights, so that a decision costs a walk through the trees and one product.
 
     Args:
         n_estimators: trees.
         min_samples_leaf: graded outcomes of each provider that a leaf holds at least, on average; with missing
             outcomes a leaf holds accordingly more prompts.
         max_features: share of the features tried at each split, in (0, 1], or "sqrt".
-        max_samples: share of the prompts each tree sees, in (0, 1], or None for a full bootstrap.
+        max_samples: prompts that each tree sees at most.
+        random_splits: share of the trees with random thresholds, in [0, 1].
+        calibrate: choose blend and shrinkage; else the trees are believed as they are.
         leaf_prior: with missing outcomes, the weight (in observations, > 0) of the provider's mean in each leaf.
         n_jobs: threads of the fit; the result does not depend on it.
         seed: of bootstrap and splits.
 
     Attributes:
-        forest_: the fitted ``RandomForestRegressor`` (absent after ``load``).
-        feature_importances_: (p,) mean decrease of impurity, sums to 1.
+        belief_: share of the linear part, and the factors of what providers share and of what tells them apart.
+        feature_importances_: (p,) mean decrease of impurity in the trees, sums to 1.
 
     >>> rng = np.random.default_rng(0)
     >>> X = rng.random((200, 3))
@@ -50,9 +59,11 @@ class ForestPolicy(Policy):
     def __init__(
         self,
         n_estimators: int = 100,
-        min_samples_leaf: int = 5,
-        max_features: float | str = 0.2,
-        max_samples: float | None = None,
+        min_samples_leaf: int = 10,
+        max_features: float | str = 0.33,
+        max_samples: int = 10_000,
+        random_splits: float = 0.5,
+        calibrate: bool = True,
         leaf_prior: float = 1.0,
         n_jobs: int = 2,
         seed: int = 0,
@@ -61,32 +72,27 @@ class ForestPolicy(Policy):
         self.min_samples_leaf = min_samples_leaf
         self.max_features = max_features
         self.max_samples = max_samples
+        self.random_splits = random_splits
+        self.calibrate = calibrate
         self.leaf_prior = leaf_prior
         self.n_jobs = n_jobs
         self.seed = seed
 
     def _fit(self, data: Outcomes) -> None:
-        """Grow the forest."""
-        from sklearn.ensemble import RandomForestRegressor
-
+        """Grow the trees, choose what to believe of them, and fold it into the leaves."""
         if not 0.0 < self.leaf_prior < np.inf:
             raise PolicyError(f"ForestPolicy.leaf_prior is {self.leaf_prior!r}; give a finite number above 0")
-        self.scale_ = _scales(data)
-        blocks = [data.quality, data.cost] + ([] if data.latency is None else [data.latency])
-        targets = np.hstack(blocks) / self.scale_
-        means = np.nanmean(targets, axis=0)
-        observed = ~np.isnan(targets)
-        self.forest_ = RandomForestRegressor(
-            self.n_estimators,
-            min_samples_leaf=math.ceil(self.min_samples_leaf / (~np.isnan(data.quality)).mean()),
-            max_features=self.max_features,
-            max_samples=self.max_samples,
-            n_jobs=self.n_jobs,
-            random_state=self.seed,
-        ).fit(data.X, np.where(observed, targets, means))
-        self.forest_.n_jobs = 1
-        if not observed.all():
-            _refill_leaves(self.forest_, data.X, targets, means, self.leaf_prior)
+        params = {name: value for name, value in self.get_params(deep=False).items() if name != "calibrate"}
+        model = learn(data, Settings(**params), self.calibrate)
+        self.belief_ = model.belief
+        self.error_factor_, self.mean_error_ = sampling_errors(data, Settings(**params), self.calibrate, model)
+        self.scale_, self.offset_ = model.trees.scale, model.trees.mean.copy()
+        self.linear_: Floats | None = None
+        if model.weights is not None:
+            self.linear_, intercept = model.weights
+            self.offset_[: len(intercept)] += intercept
+        model.trees.fold(model.believed)
+        self.forest_ = model.trees.forest
         self.feature_importances_: Floats = self.forest_.feature_importances_
         self._graph = to_onnx(self.forest_, data.X.shape[1])
         self._start(data.providers)
@@ -94,32 +100,56 @@ class ForestPolicy(Policy):
     def _start(self, fitted: tuple[str, ...]) -> None:
         """Open the graph and let the arms be the fitted ones."""
         self._run = OnnxForest(self._graph)
+        self._moments: OnnxForest | None = None
         self.fitted_providers_ = fitted
         self._names = fitted
         self.beliefs_: dict[str, list[float | None]] = {}
 
     def predict(self, X: Features) -> Estimates:
-        """Estimates of every arm, each (n, k)."""
+        """Estimates of every arm, each (n, k), with the standard error of quality."""
         self.check_fitted()
-        values = self._run(X) * self.scale_
+        values = self._run(X)
+        estimates = self._estimates(values, X)
         k = len(self.fitted_providers_)
-        quality, cost = values[:, :k], values[:, k : 2 * k]
-        latency = values[:, 2 * k :] if values.shape[1] > 2 * k else None
+        if self._moments is None:
+            self._moments = OnnxForest(second_moments(self._graph, k))
+        deviations = values[:, :k].astype(np.float64)
+        between = (self._moments(X) - deviations**2).clip(0.0) * self.scale_[:k] ** 2
+        error = np.sqrt(self.mean_error_**2 + self.error_factor_**2 * between)
+        return replace(estimates, quality_se=self._arrange(error, [np.nan] * len(self.beliefs_)))
+
+    def _estimates(self, values: NDArray[np.float32], X: Features) -> Estimates:
+        """Outputs (n, m) of the trees, and the linear part, in the units of the outcomes."""
+        outcomes = values * self.scale_
+        outcomes += self.offset_
+        k = len(self.fitted_providers_)
+        quality = outcomes[:, :k]
+        if self.linear_ is not None:
+            quality += X @ self.linear_
+        np.maximum(outcomes, 0.0, out=outcomes)
+        np.minimum(quality, 1.0, out=quality)
+        cost, latency = outcomes[:, k : 2 * k], outcomes[:, 2 * k :] if outcomes.shape[1] > 2 * k else None
         if self.providers_ == self.fitted_providers_ and not self.beliefs_:
             return Estimates(quality, cost, latency)
-        return self._rearrange(quality, cost, latency)
+        believed = list(zip(*self.beliefs_.values(), strict=True)) or [(), (), ()]
+        return Estimates(
+            self._arrange(quality, believed[0]),
+            self._arrange(cost, believed[1]),
+            None if latency is None else self._arrange(latency, believed[2]),
+        )
 
-    def _rearrange(self, quality: Floats, cost: Floats, latency: Floats | None) -> Estimates:
-        """Columns of the arms as they are now: fitted ones from the forest, added ones as believed."""
-        column = {name: j for j, name in enumerate(self.fitted_providers_)}
+    def _arrange(self, values: Floats, believed: Sequence[float | None]) -> Floats:
+        """Columns of the arms as they are now: fitted ones from ``values``, added ones as ``believed``."""
+        column = {name: values[:, j] for j, name in enumerate(self.fitted_providers_)}
+        column |= {name: np.full(len(values), value) for name, value in zip(self.beliefs_, believed, strict=True)}
+        return np.column_stack([column[name] for name in self.providers_])
 
-        def arrange(values: Floats, kind: int) -> Floats:
-            constant = {name: np.full(len(values), belief[kind]) for name, belief in self.beliefs_.items()}
-            return np.column_stack(
-                [constant[name] if name in constant else values[:, column[name]] for name in self.providers_]
-            )
-
-        return Estimates(arrange(quality, 0), arrange(cost, 1), None if latency is None else arrange(latency, 2))
+    def select(self, x: Features, objective: Objective, rng: np.random.Generator) -> Choice:
+        """Choose the arm of the highest utility for the features (p,) of one request; computes no standard error."""
+        self.check_fitted()
+        X = x[None, :]
+        estimates = self._estimates(self._run(X), X)
+        return Choice(int(estimates.scores(objective)[0].argmax()), 1.0, estimates)
 
     def add_provider(self, name: str, *, quality: float = 0.5, cost: float = 0.0, latency: float | None = None) -> Self:
         """Add an arm with constant estimates until the next fit; a fitted arm that was removed comes back as believed.
@@ -150,39 +180,21 @@ class ForestPolicy(Policy):
 
     def _state(self) -> Bundle:
         meta = {"fitted": list(self.fitted_providers_), "beliefs": self.beliefs_}
-        arrays = {"scale": self.scale_, "feature_importances": self.feature_importances_}
+        meta["belief"] = asdict(self.belief_)
+        arrays = {name: getattr(self, f"{name}_") for name in _ARRAYS}
+        if self.linear_ is not None:
+            arrays["linear"] = self.linear_
         return Bundle("", meta, arrays, self._graph)
 
     def _restore(self, bundle: Bundle) -> None:
         if bundle.onnx is None:
             raise PolicyError("the saved forest has no ONNX graph; save the model again")
-        self.scale_ = bundle.arrays["scale"]
-        self.feature_importances_ = bundle.arrays["feature_importances"]
+        for name in _ARRAYS:
+            setattr(self, f"{name}_", bundle.arrays[name])
+        self.linear_ = bundle.arrays.get("linear")
+        self.belief_ = Belief(**bundle.meta["belief"])
         self._graph = bundle.onnx
         names = self._names
         self._start(tuple(bundle.meta["fitted"]))
         self.beliefs_ = dict(bundle.meta["beliefs"])
         self._names = names
-
-
-def _scales(data: Outcomes) -> Floats:
-    """Divisor of each output column: the pooled deviation of quality, and twice their own for cost and latency."""
-    k = len(data.providers)
-    scales = [np.full(k, np.nanstd(data.quality))]
-    scales += [np.nanstd(side, axis=0) / _SIDE_WEIGHT for side in (data.cost, data.latency) if side is not None]
-    joined = np.concatenate(scales)
-    return np.where(joined > 1e-12, joined, 1.0)
-
-
-def _refill_leaves(forest: Any, X: NDArray[np.float32], targets: Floats, means: Floats, prior: float) -> None:
-    """Set each leaf to (Σ observed in bag + prior·mean) / (count + prior), per output."""
-    observed = ~np.isnan(targets)
-    filled = np.where(observed, targets, 0.0)
-    for tree, leaves, samples in zip(forest.estimators_, forest.apply(X).T, forest.estimators_samples_, strict=True):
-        nodes = tree.tree_.node_count
-        weight = np.bincount(samples, minlength=len(X)).astype(np.float64)
-        for output, mean in enumerate(means):
-            count = np.bincount(leaves, weight * observed[:, output], nodes)
-            total = np.bincount(leaves, weight * filled[:, output], nodes)
-            is_leaf = tree.tree_.children_left < 0
-            tree.tree_.value[is_leaf, output, 0] = ((total + prior * mean) / (count + prior))[is_leaf]

@@ -26,6 +26,31 @@ def to_onnx(forest: Any, width: int) -> bytes:
     return serialised
 
 
+def second_moments(graph: bytes, outputs: int) -> bytes:
+    """The graph of the mean over trees of the squared values, for the first ``outputs`` outputs of a regression.
+
+    Together with the mean it gives the variance between the trees.
+    """
+    import onnx
+
+    model = onnx.load_from_string(graph)
+    node = next(node for node in model.graph.node if node.op_type == "TreeEnsembleRegressor")
+    held = {attribute.name: attribute for attribute in node.attribute}
+    trees = 1 + max(held["nodes_treeids"].ints)
+    kept = np.asarray(held["target_ids"].ints) < outputs
+    for name in ("target_ids", "target_nodeids", "target_treeids"):
+        values = np.asarray(held[name].ints)[kept].tolist()
+        del held[name].ints[:]
+        held[name].ints.extend(values)
+    weights = np.asarray(held["target_weights"].floats, dtype=np.float64)[kept]  # of one tree, divided by their number
+    del held["target_weights"].floats[:]
+    held["target_weights"].floats.extend((trees * weights**2).tolist())
+    held["n_targets"].i = outputs
+    model.graph.output[0].type.tensor_type.shape.Clear()
+    serialised: bytes = model.SerializeToString(deterministic=True)
+    return serialised
+
+
 class OnnxForest:
     """A forest answered by ONNX Runtime on one thread.
 

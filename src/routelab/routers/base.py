@@ -18,6 +18,7 @@ from routelab.policies import Choice, Objective, Policy
 from routelab.providers import Completion, Provider, ProviderError, ProviderPool
 from routelab.request import LLMRequest
 from routelab.routers.decision import Pending, RoutingDecision
+from routelab.routers.explanation import Explanation, explain
 
 _MAX_PENDING = 100_000
 
@@ -52,6 +53,7 @@ class Router:
         self.pool = providers if isinstance(providers, ProviderPool) else ProviderPool(providers)
         self.policy = policy
         self.featurizer = featurizer or RequestFeaturizer(providers=self.pool.names).fit([LLMRequest("?")])
+        self.background = self.featurizer.background_
         self.db = db
         self.objective = objective
         self.rng = np.random.default_rng(seed)
@@ -83,6 +85,11 @@ class Router:
         expected = policy.predict(self.features(request)[None, :])
         pairs = zip(expected.quality[0].tolist(), expected.cost[0].tolist(), strict=True)
         return dict(zip(policy.providers_, pairs, strict=True))
+
+    def explain(self, request: LLMRequest) -> Explanation:
+        """Why ``request`` would go where it would go now; nothing is drawn, recorded or learned."""
+        x, names = self.features(request), self.featurizer.feature_names_
+        return explain(self.acting_policy(), x, self.objective, names, self.background)
 
     def decide(self, request: LLMRequest) -> RoutingDecision:
         """Choose a provider and record the decision; nothing is executed."""
@@ -152,11 +159,7 @@ class Router:
         return self._pending[decision_id]
 
     def grade(self, decision_id: str, quality: float) -> None:
-        """Grade an answer that ``complete`` brought and that its provider did not grade: its outcome is whole now.
-
-        Args:
-            decision_id: of the decision.
-            quality: in [0, 1].
+        """Grade in [0, 1] an answer that ``complete`` brought and its provider did not grade: its outcome is whole now.
 
         Raises:
             RoutelabError: the decision is unknown, has its outcome already, or was not answered through ``complete``.

@@ -13,7 +13,7 @@ from sklearn.base import clone
 
 from routelab.db_reading import TrainingData
 from routelab.errors import RoutelabError
-from routelab.features import RequestFeaturizer
+from routelab.features import RequestFeaturizer, sample_rows
 from routelab.performance_db import PerformanceDB
 from routelab.policies import EpsilonGreedyPolicy, ForestClassifierPolicy, ForestPolicy, Objective, Policy, RulePolicy
 from routelab.policies.forest_classifier import best_labels
@@ -119,6 +119,7 @@ class MLRouter(Router):
         report, policy, data = await asyncio.to_thread(self._fit, self.db)
         self._match_pool(policy, data)
         self.policy = policy
+        self.background = data.X[sample_rows(len(data.X), self.seed)]
         self.policy_version += 1
         return report
 

@@ -1,4 +1,4 @@
-"""Stage ``pareto``: which provider or policy setting is worth its cost, as a table and as figures."""
+"""Stage ``pareto``: which provider or policy setting is worth its cost, and how surely, as a table and as figures."""
 
 from __future__ import annotations
 
@@ -10,13 +10,11 @@ import pandas as pd
 
 from routelab import plots, tracking
 from routelab.errors import RoutelabError
-from routelab.evaluation.bootstrap import resample_weights
-from routelab.evaluation.curves import PolicyCurve
+from routelab.evaluation.crossfit import Curve
+from routelab.evaluation.frontier import Candidates, curve_band, hull_of, resampled_means
 from routelab.params import Params
-from routelab.pareto import hypervolume, pareto_mask
-from routelab.policies.base import Floats
+from routelab.pareto import frontier_shares, hypervolume, pareto_mask
 from routelab.stages.common import (
-    Split,
     drawn,
     models,
     read_curve,
@@ -28,32 +26,22 @@ from routelab.stages.common import (
     written,
 )
 
-_DRAWN = ("forest", "forest-classifier", "epsilon-greedy", "rule", "random-mix", "oracle")
+_DRAWN = ("forest", "forest-classifier", "epsilon-greedy", "rule", "oracle")
 
 
-def quality_band(curve: PolicyCurve, resamples: int, rng: np.random.Generator) -> Floats:
-    """Pointwise 95 % bootstrap band (s, 2) of the mean quality under each setting."""
-    quality = curve.outcomes.quality
-    means = np.vstack([weights @ quality for weights in resample_weights(len(quality), resamples, rng)])
-    return np.percentile(means / len(quality), [2.5, 97.5], axis=0).T
+def frontier_table(candidates: Candidates, resamples: Curve) -> pd.DataFrame:
+    """One row per candidate: means with 95 % intervals, whether on the frontier, and with which probability."""
+    columns: dict[str, Any] = {"policy": candidates.names, "lambda": candidates.cost_weights}
+    for name, observed, drawn_again in zip(("quality", "cost_usd"), candidates.outcomes, resamples, strict=True):
+        columns[name] = observed.mean(axis=0)
+        columns[f"{name}_low"], columns[f"{name}_high"] = np.quantile(drawn_again, [0.025, 0.975], axis=0)
+    table = pd.DataFrame(columns)
+    table["on_frontier"] = pareto_mask(table[["cost_usd", "quality"]].to_numpy())
+    return table.assign(on_frontier_probability=frontier_shares(resamples.cost, resamples.quality))
 
 
-def frontier_of(points: pd.DataFrame, held: Split) -> pd.DataFrame:
-    """Single providers and policy settings as rows, with ``on_frontier``; without the oracle, which nobody can buy."""
-    singles = pd.DataFrame(
-        {
-            "policy": [f"provider {name}" for name in held.providers],
-            "cost_usd": held.cost.mean(axis=0),
-            "quality": held.quality.mean(axis=0),
-        }
-    )
-    every = pd.concat([singles, points[points["policy"] != "oracle"]], ignore_index=True)
-    every["on_frontier"] = pareto_mask(every[["cost_usd", "quality"]].to_numpy())
-    return every
-
-
-def read_evaluation(source: str) -> tuple[dict[str, Any], pd.DataFrame]:
-    """The report of stage ``evaluate``, and its curves with columns policy, lambda, cost_usd, quality.
+def read_evaluation(source: str, prompts: int) -> tuple[dict[str, Any], Candidates]:
+    """The report of stage ``evaluate``, and the settings that it scored on as many ``prompts``.
 
     Raises:
         RoutelabError: a file is missing or damaged.
@@ -62,16 +50,16 @@ def read_evaluation(source: str) -> tuple[dict[str, Any], pd.DataFrame]:
     try:
         report = json.loads(path.read_text(encoding="utf-8"))
         scored = {name: scores["hull_gap_captured"]["low"] for name, scores in report["policies"].items()}
-        path = written(reports(source) / "curves.csv")
-        points = pd.read_csv(path)[["policy", "lambda", "cost_usd", "quality"]]
-        if set(points["policy"]) != set(scored) or points.isna().any(axis=None):
-            raise ValueError("it ends too early")
+        path = written(reports(source) / "outcomes.npz")
+        settings = Candidates.read(path)
+        if set(settings.names) != set(scored) or len(settings.outcomes.cost) != prompts:
+            raise ValueError("it is of other policies or prompts")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         if isinstance(error, RoutelabError):
             raise
         told = " ".join(str(error).split())
         raise RoutelabError(f"{path} is damaged ({told}); run `dvc repro -f evaluate@{source}`") from None
-    return report, points
+    return report, settings
 
 
 def _title(source: str, report: dict[str, Any]) -> str:
@@ -84,30 +72,47 @@ def pareto(source: str, params: Params) -> None:
     """Mark the frontier among providers and policies, and draw it."""
     _, everything = read_splits(source)
     held = everything.complete(f"{source}, evaluation split")
-    report, points = read_evaluation(source)
+    report, settings = read_evaluation(source, len(held.X))
     forest = read_curve(models(source) / "forest.npz", held)
     tracking.check_store()
-    every = frontier_of(points, held)
-    reference = np.array([every["cost_usd"].max(), 0.0])
-    members = every[every["on_frontier"]]
+    # without the oracle, which nobody can buy
+    bought = settings.only(settings.names != "oracle")
+    candidates = bought.and_providers([f"provider {name}" for name in held.providers], held.quality, held.cost)
+    rng = np.random.default_rng(params.seed)
+    means = resampled_means(candidates.outcomes, params.sized(params.evaluation.resamples), rng)
+    table = frontier_table(candidates, means)
+    k, by_name = len(held.providers), table.set_index("policy")
+    singles, reference = Curve(means.quality[:, :k], means.cost[:, :k]), np.array([table["cost_usd"].max(), 0.0])
+    members = table[table["on_frontier"]]
+    chances = {name: by_name.loc[[name], "on_frontier_probability"].to_numpy() for name in by_name.index.unique()}
+    chances |= {name: chances[f"provider {name}"] for name in held.providers}
+    alone = frontier_shares(singles.cost, singles.quality)
     summary = {
-        "points": len(every),
+        "points": len(table),
         "on_frontier": len(members),
+        "on_frontier_probability": {
+            name: {"among_providers": alone[arm], "among_all": chances[name][0]}
+            for arm, name in enumerate(held.providers)
+        },
         "hypervolume": {
             name: hypervolume(group[["cost_usd", "quality"]].to_numpy(), reference) / reference[0]
-            for name, group in [("providers", every[: len(held.providers)]), ("all", every)]
+            for name, group in [("providers", table[:k]), ("all", table)]
         },
         "share_of_forest": float((members["policy"] == "forest").mean()),
     }
-    resamples = params.sized(params.evaluation.resamples)
-    band = quality_band(forest, resamples, np.random.default_rng(params.seed))
+    plane = {name: settings.only(settings.names == name).points for name in _DRAWN}
+    of_forest = candidates.names == "forest"
     figure = plots.plot_frontier(
-        {name: points.loc[points["policy"] == name, ["cost_usd", "quality"]].to_numpy() for name in _DRAWN},
+        plane,
         dict(zip(held.providers, zip(held.cost.mean(axis=0), held.quality.mean(axis=0), strict=True), strict=True)),
         captured={
             name: tuple(report["policies"][name]["hull_gap_captured"].values()) for name in _DRAWN if name != "oracle"
         },
-        band=("forest", band),
+        bands={
+            plots.HULL: curve_band(held.cost.mean(axis=0), hull_of(singles)),
+            "forest": curve_band(plane["forest"][:, 0], Curve(means.quality[:, of_forest], means.cost[:, of_forest])),
+        },
+        chances=chances,
         title=_title(source, report),
     )
     shares = plots.plot_shares(
@@ -119,7 +124,7 @@ def pareto(source: str, params: Params) -> None:
     files = {
         "frontier.png": drawn(figure),
         "shares.png": drawn(shares),
-        "frontier.csv": every.to_csv(index=False, float_format="%.9g").encode(),
+        "frontier.csv": table.to_csv(index=False, float_format="%.9g").encode(),
     }
     for name, content in files.items():
         write_bytes(reports(source) / name, content)

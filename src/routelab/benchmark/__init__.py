@@ -1,0 +1,1 @@
+"""The harness: every policy fitted on one side of a table, scored on the other, and told in words."""

@@ -1,0 +1,113 @@
+"""One side of a split table as arrays: what policies learn from, or are scored on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from routelab.arrays import Floats
+from routelab.errors import RoutelabError, TableError
+from routelab.evaluation.curves import complete_rows
+from routelab.features import RequestFeaturizer
+from routelab.files import read_arrays, write_arrays
+from routelab.tables.table import PerformanceTable
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """One side of a table as arrays: n prompts, k providers.
+
+    Args:
+        X: (n, p) float32 features.
+        quality: (n, k) in [0, 1]; cost: (n, k) USD; latency: (n, k) seconds or None.
+        tasks: (n,) labels, "" where the table has none.
+        providers: names (k,).
+    """
+
+    X: NDArray[np.float32]
+    quality: Floats
+    cost: Floats
+    latency: Floats | None
+    tasks: NDArray[np.str_]
+    providers: tuple[str, ...]
+
+    @classmethod
+    def of(cls, table: PerformanceTable, featurizer: RequestFeaturizer) -> Split:
+        """The prompts of ``table`` with the features of a fitted featurizer."""
+        return cls(
+            X=featurizer.transform(table),
+            quality=table.quality,
+            cost=table.cost,
+            latency=table.latency,
+            tasks=np.full(table.n, "") if table.tasks is None else table.tasks.astype(str),
+            providers=table.providers,
+        )
+
+    def rows(self, mask: NDArray[np.bool_]) -> Split:
+        """The prompts of ``mask`` (n,)."""
+        latency = None if self.latency is None else self.latency[mask]
+        return Split(self.X[mask], self.quality[mask], self.cost[mask], latency, self.tasks[mask], self.providers)
+
+    def complete(self, name: str) -> Split:
+        """The prompts for which every provider's quality and cost are known; ``name`` is what errors call the split.
+
+        Raises:
+            RoutelabError: there is no such prompt.
+        """
+        mask = complete_rows(self.quality, self.cost)
+        if not mask.any():
+            raise RoutelabError(
+                f"{name}: no prompt has both quality and cost of all {len(self.providers)} providers; "
+                "bring such prompts, or leave out the providers with few outcomes"
+            )
+        return self.rows(mask)
+
+    def write(self, path: Path) -> None:
+        """Write as ``.npz``."""
+        latency = np.full(self.quality.shape, np.nan) if self.latency is None else self.latency
+        write_arrays(
+            path,
+            X=self.X,
+            quality=self.quality,
+            cost=self.cost,
+            latency=latency,
+            tasks=self.tasks,
+            providers=np.array(self.providers),
+        )
+
+    @classmethod
+    def read(cls, path: Path) -> Split:
+        """Read what ``write`` wrote.
+
+        Raises:
+            RoutelabError: the file is missing or damaged.
+        """
+        held = read_arrays(path)
+        latency = None if np.isnan(held["latency"]).all(axis=0).any() else held["latency"]
+        providers = tuple(held["providers"].tolist())
+        return cls(held["X"], held["quality"], held["cost"], latency, held["tasks"], providers)
+
+
+def check_outcomes(split: PerformanceTable, name: str) -> None:
+    """Refuse outcomes that nothing can be learned or scored on; ``name`` is what errors call the split.
+
+    Raises:
+        TableError: a provider without any outcome, or providers that all cost the same.
+    """
+    known = np.isfinite(split.quality) & np.isfinite(split.cost)
+    unseen = [provider for arm, provider in enumerate(split.providers) if not known[:, arm].any()]
+    if unseen:
+        raise TableError(
+            f"{name}: no prompt has both quality and cost of {', '.join(map(repr, unseen))}; "
+            "bring some, or leave that provider out of the table"
+        )
+    complete = complete_rows(split.quality, split.cost)
+    prices = split.cost[complete].mean(axis=0) if complete.any() else np.nanmean(split.cost, axis=0)
+    if np.ptp(prices) <= 1e-9 * prices.max():
+        raise TableError(
+            f"{name}: every provider costs {prices[0]:.6g} USD on average (column 'cost_usd'); "
+            "a cost-quality curve needs two costs"
+        )

@@ -1,0 +1,109 @@
+"""What a routing forest learns: trees, a linear part, how much of both to believe, and how sure to be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from routelab.policies.calibration import MOST, Belief, Linear, choose_belief, fit_linear
+from routelab.policies.outcomes import Floats, Outcomes
+from routelab.policies.trees import Rows, Settings, Trees, grow
+
+_MOST_ROWS = 20_000  # that a choice is made on
+_PROBES = 500
+_FEWEST = 60  # prompts, below which sampling errors are not measured
+
+
+@dataclass(frozen=True, slots=True)
+class ForestModel:
+    """Fitted parts of a routing forest over k providers.
+
+    Args:
+        trees: whose leaves hold deviations from the training means.
+        belief: what of them to believe.
+        linear: the regression behind ``belief.linear``, or None.
+    """
+
+    trees: Trees
+    belief: Belief
+    linear: Linear | None
+
+    @property
+    def weights(self) -> tuple[Floats, Floats] | None:
+        """Believed weights (p, k) of the features and intercepts (k,), or None."""
+        if self.linear is None or self.belief.linear == 0.0:
+            return None
+        share = self.belief.linear
+        return self.belief.apply(share * self.linear.coef), self.belief.apply(share * self.linear.intercept)
+
+    def believed(self, deviations: Floats) -> Floats:
+        """Believed part of the trees' deviations of quality (…, k)."""
+        return (1.0 - self.belief.linear) * self.belief.apply(deviations)
+
+    def quality(self, X: NDArray[np.float32]) -> Floats:
+        """Estimated quality (n, k), not yet held within [0, 1]."""
+        k = self.trees.providers
+        quality: Floats = self.trees.mean[:k] + self.believed(self.trees.predict(X)[:, :k])
+        return quality if self.weights is None else quality + X @ self.weights[0] + self.weights[1]
+
+
+def learn(data: Outcomes, settings: Settings, calibrate: bool) -> ForestModel:
+    """Grow the trees and, if asked, choose what to believe on at most 20,000 prompts that the tree did not see."""
+    trees = grow(data, settings)
+    if not calibrate:
+        return ForestModel(trees, Belief(), None)
+    k = len(data.providers)
+    rows = _sample(len(data.X), _MOST_ROWS, settings.seed)
+    quality, cost = data.quality[rows], data.cost[rows]
+    unseen = trees.out_of_bag(data.X, rows)
+    graded, linear, left_out = ~np.isnan(quality).any(axis=1), None, None
+    if graded.mean() >= MOST:
+        linear = fit_linear(data.X[rows[graded]], quality[graded] - trees.mean[:k])
+        left_out = np.full(quality.shape, np.nan)
+        left_out[graded] = linear.left_out
+    predicted_cost = trees.mean[k : 2 * k] + unseen[:, k : 2 * k]
+    return ForestModel(trees, choose_belief(unseen[:, :k], left_out, quality, cost, predicted_cost), linear)
+
+
+def sampling_errors(data: Outcomes, settings: Settings, calibrate: bool, model: ForestModel) -> tuple[Floats, Floats]:
+    """How an estimate would vary if other prompts had trained it: (k,) factors and (k,) standard errors of the means.
+
+    Two small forests learn, and choose what to believe, from disjoint halves of the prompts; how far they disagree on
+    a tenth that neither saw measures the sampling variance of each provider's estimate, less the trees' own noise,
+    scaled to all prompts. The factor relates it to the variance between the trees: se(x)² = se(mean)² +
+    factor²·variance between trees at x.
+
+    Reference for random forests and half-samples: Athey, Tibshirani & Wager, *Generalized Random Forests*, 2019, §4.
+    """
+    n, k = data.quality.shape
+    of_mean: Floats = np.nanstd(data.quality, axis=0) / np.sqrt((~np.isnan(data.quality)).sum(axis=0))
+    order = np.random.default_rng(settings.seed).permutation(n)
+    probes = min(n // 10, _PROBES)
+    parts = [order[probes::2], order[probes + 1 :: 2]]
+    sides = [side for side in (data.quality, data.cost, data.latency) if side is not None]
+    if n < _FEWEST or any(np.isnan(side[part]).all(axis=0).any() for side in sides for part in parts):
+        return np.ones(k), of_mean
+    X, size = data.X[order[:probes]], max(10, settings.n_estimators // 4)
+    small = replace(settings, n_estimators=size)
+    halves = [learn(_rows(data, part), small, calibrate) for part in parts]
+    within = np.mean([half.trees.spread(X, half.believed) for half in halves], axis=(0, 1))
+    apart = np.square(halves[0].quality(X) - halves[1].quality(X)).mean(axis=0) / 2.0
+    between = model.trees.spread(X, model.believed).mean(axis=0)
+    fewer = np.sqrt(len(parts[0]) / n)  # as n^(-1/2): what adapts to its sample gets sharp before it gets sure
+    sampling = (apart - within / size).clip(0.0) * fewer + between / settings.n_estimators
+    extra = (sampling - of_mean**2).clip(0.0)
+    return np.sqrt(np.divide(extra, between, out=np.zeros(k), where=between > 0.0)), of_mean
+
+
+def _rows(data: Outcomes, rows: Rows) -> Outcomes:
+    latency = None if data.latency is None else data.latency[rows]
+    return Outcomes(data.X[rows], data.quality[rows], data.cost[rows], latency, data.providers)
+
+
+def _sample(n: int, most: int, seed: int) -> Rows:
+    """At most ``most`` of n rows, in order."""
+    if n <= most:
+        return np.arange(n)
+    return np.sort(np.random.default_rng(seed).choice(n, most, replace=False))

@@ -1,0 +1,237 @@
+"""Why a router would choose a provider for one request: what it expects of each, and the features that moved it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from html import escape
+from typing import Any
+
+import numpy as np
+
+from routelab.errors import RoutelabError
+from routelab.features import Matrix
+from routelab.policies import Estimates, Objective, Policy
+from routelab.policies.attribution import feature_groups, shapley
+from routelab.policies.base import Features, Floats
+
+_HEADER = {
+    "quality": "quality",
+    "± SE": "quality_se",
+    "USD per 1,000": "cost_usd",
+    "latency (s)": "latency_s",
+    "utility": "utility",
+    "propensity": "propensity",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """One decision explained: estimates, objective, propensities, and what each feature of the request added.
+
+    Args:
+        policy: class name of the policy that decides.
+        objective: the trade-off.
+        providers: names of the arms (k,).
+        estimates: what the policy expects of each arm, shapes (1, k).
+        utility: (k,) utility of each arm under the objective, constraints aside.
+        feasible: (k,) whether an arm meets the constraints (or, where none does, comes nearest).
+        propensities: (k,) probability of each arm.
+        choice: the most probable arm.
+        runner_up: the next best by utility, or by usual propensity where that is measured; None with a single arm.
+        measure: what ``attribution`` adds up to: "utility"; "propensity" where the policy's estimates are the same
+            for all requests, so that it chooses by something else (rules, a classifier).
+        features: names of the groups of features (g,).
+        contributions: (g, k) Shapley values: by how much each feature moved each arm's measure.
+        usual: (k,) mean of the measure over the background requests.
+    """
+
+    policy: str
+    objective: Objective
+    providers: tuple[str, ...]
+    estimates: Estimates
+    utility: Floats
+    feasible: tuple[bool, ...]
+    propensities: Floats
+    choice: str
+    runner_up: str | None
+    measure: str
+    features: tuple[str, ...]
+    contributions: Floats
+    usual: Floats
+
+    def attribution(self, provider: str | None = None) -> dict[str, float]:
+        """By how much each feature moved the choice's lead over the runner-up, or the measure of ``provider``.
+
+        The largest first; they add up to the measure of this request less its mean over the background requests.
+
+        Raises:
+            RoutelabError: the provider is unknown.
+        """
+        if provider is not None and provider not in self.providers:
+            raise RoutelabError(f"provider {provider!r} is unknown; choose one of {', '.join(self.providers)}")
+        moved = self._lead(self.contributions) if provider is None else self._of(self.contributions, provider)
+        return {self.features[i]: float(moved[i]) for i in np.argsort(-np.abs(moved), kind="stable")}
+
+    def _of(self, values: Floats, provider: str) -> Floats:
+        return np.asarray(values[..., self.providers.index(provider)])
+
+    def _lead(self, values: Floats) -> Floats:
+        """The choice's value less the runner-up's; the choice's own where there is no other arm."""
+        own = self._of(values, self.choice)
+        return own if self.runner_up is None else own - self._of(values, self.runner_up)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything by name, ready for JSON; the prompt is not in it."""
+        return {
+            "policy": self.policy,
+            "objective": asdict(self.objective),
+            "choice": self.choice,
+            "runner_up": self.runner_up,
+            "providers": {row.pop("provider"): row for row in self._rows()},
+            "measure": self.measure,
+            "usual_lead": float(self._lead(self.usual)),
+            "attribution": self.attribution(),
+        }
+
+    def to_json(self) -> str:
+        """``as_dict`` as JSON."""
+        return json.dumps(self.as_dict(), ensure_ascii=False, allow_nan=False)
+
+    def _rows(self) -> list[dict[str, Any]]:
+        """One row per provider, in the order of the arms; what is not known is None."""
+        columns = {
+            "quality": self.estimates.quality,
+            "quality_se": self.estimates.quality_se,
+            "cost_usd": self.estimates.cost,
+            "latency_s": self.estimates.latency,
+            "utility": self.utility[None],
+            "propensity": self.propensities[None],
+        }
+        known = {name: None if values is None else values[0] for name, values in columns.items()}
+        return [
+            {"provider": name, "feasible": self.feasible[arm]}
+            | {key: None if row is None or np.isnan(row[arm]) else float(row[arm]) for key, row in known.items()}
+            for arm, name in enumerate(self.providers)
+        ]
+
+    def _told(self) -> tuple[str, list[list[str]], str, list[tuple[str, float, float]]]:
+        """What both displays say: decision, table of providers (the choice first), question, and bars.
+
+        A bar is a feature, what it moved, and that as a share of the largest, in [-1, 1].
+        """
+        chance, usual = float(self._of(self.propensities, self.choice)), float(self._lead(self.usual))
+        weights = ", ".join(f"{name} {value:g}" for name, value in asdict(self.objective).items() if value) or "quality"
+        decision = f"{self.policy} chooses {self.choice} with probability {chance:.3g} (objective: {weights})"
+        ranked = sorted(self._rows(), key=lambda r: (r["provider"] != self.choice, not r["feasible"], -r["utility"]))
+        lines = [["provider", *_HEADER]]
+        for row in ranked:
+            row["cost_usd"] *= 1e3
+            numbers = ["" if row[key] is None else f"{row[key]:.4g}" for key in _HEADER.values()]
+            lines.append([row["provider"] + ("" if row["feasible"] else " (breaks a bound)"), *numbers])
+        table = [list(line) for line in zip(*(c for c in zip(*lines, strict=True) if any(c[1:])), strict=True)]
+        moved = self.attribution()
+        largest = max(map(abs, moved.values()))
+        shown = {name: value for name, value in moved.items() if abs(value) > 0.01 * largest}
+        if rest := sum(value for name, value in moved.items() if name not in shown):
+            shown[f"{len(moved) - len(shown)} others"] = rest
+        lead = self.choice if self.runner_up is None else f"{self.choice} over {self.runner_up}"
+        question = (
+            f"{self.measure} of {lead}: {usual + sum(moved.values()):+.4f} for this request, {usual:+.4f} usually"
+        )
+        question += "" if shown else "; no feature moves it"
+        return decision, table, question, [(name, value, value / largest) for name, value in shown.items()]
+
+    def __str__(self) -> str:
+        """Two plain tables."""
+        decision, table, question, bars = self._told()
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        lines = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in table]
+        moved = [f"{value:+.4f} {'█' * round(20 * abs(share)):20} {name}" for name, value, share in bars]
+        return "\n".join([decision, *lines, "", question, *moved])
+
+    def _repr_html_(self) -> str:
+        """Two small tables for a notebook: what is expected of each provider, and a bar for each feature."""
+        decision, table, question, bars = self._told()
+        rows = _html_rows([[escape(cell) for cell in line] for line in table])
+        moved = _html_rows([[escape(name), f"{value:+.4f}", _bar(share)] for name, value, share in bars])
+        return f"<b>{escape(decision)}</b><table>{rows}</table><b>{escape(question)}</b><table>{moved}</table>"
+
+
+def _html_rows(lines: list[list[str]]) -> str:
+    """Rows of a table whose cells are HTML already; the first to the left, the others to the right."""
+    cell = "<td style='text-align:{};padding:1px 8px'>{}</td>"
+    rows = ([cell.format("right" if column else "left", text) for column, text in enumerate(line)] for line in lines)
+    return "".join(f"<tr>{''.join(row)}</tr>" for row in rows)
+
+
+def _bar(share: float) -> str:
+    """A bar from the middle: to the right for the choice, to the left against it; blue and orange, safe to tell."""
+    width, colour = 60.0 * abs(share), "#0173b2" if share > 0.0 else "#de8f05"
+    style = f"margin-left:{min(60.0, 60.0 + 60.0 * share):.0f}px;width:{width:.0f}px;height:0.8em;background:{colour}"
+    return f"<div style='width:120px'><div style='{style}'></div></div>"
+
+
+def explain(
+    policy: Policy, x: Matrix, objective: Objective, names: tuple[str, ...], background: Matrix, seed: int = 0
+) -> Explanation:
+    """Explain what ``policy`` makes of one request; nothing is drawn, recorded or learned.
+
+    Args:
+        policy: fitted.
+        x: (p,) features of the request.
+        objective: the trade-off.
+        names: of the p columns.
+        background: (m, p) features of other requests, with which the request is compared.
+        seed: of the sampled orders of the features.
+
+    Raises:
+        RoutelabError: the policy or the objective refuses.
+
+    >>> from routelab.policies import FixedPolicy
+    >>> policy = FixedPolicy().fit(np.zeros((1, 1)), np.array([[0.5, 0.9]]), np.array([[0.01, 0.1]]))
+    >>> x = np.zeros(1, dtype=np.float32)
+    >>> print(explain(policy, x, Objective(cost_weight=1.0), ("x_age",), x[None]))
+    FixedPolicy chooses 1 with probability 1 (objective: cost_weight 1)
+    provider  quality  USD per 1,000  utility  propensity
+    1         0.9      100            0.8      1
+    0         0.5      10             0.49     0
+    <BLANKLINE>
+    propensity of 1 over 0: +1.0000 for this request, +1.0000 usually; no feature moves it
+    """
+    groups = feature_groups(names)
+    estimates = policy.predict(x[None])
+    feasible = np.isfinite(estimates.scores(objective)[0])
+    propensities = policy.propensities(x, objective)()
+
+    def utility(X: Features) -> Floats:
+        expected = policy.predict(X)
+        return objective.utility(expected.quality, expected.cost, expected.latency)
+
+    measure, own = "utility", utility(x[None])[0]
+    rank = own
+    contributions, usual = shapley(utility, x, background, list(groups.values()), seed)
+    if not contributions.any():
+        measure = "propensity"
+        contributions, usual = shapley(
+            lambda X: policy.action_probabilities(X, objective), x, background, list(groups.values()), seed
+        )
+        rank = usual
+    choice = int(propensities.argmax())
+    others = [arm for arm in range(len(own)) if arm != choice]
+    runner_up = max(others, key=lambda arm: (feasible[arm], rank[arm])) if others else None
+    return Explanation(
+        policy=type(policy).__name__,
+        objective=objective,
+        providers=policy.providers_,
+        estimates=estimates,
+        utility=own,
+        feasible=tuple(feasible.tolist()),
+        propensities=propensities,
+        choice=policy.providers_[choice],
+        runner_up=None if runner_up is None else policy.providers_[runner_up],
+        measure=measure,
+        features=tuple(groups),
+        contributions=contributions,
+        usual=usual,
+    )
