@@ -168,6 +168,9 @@ def test_the_mean_over_splits_is_told_and_others_figures_only_beside_the_split_t
         return evaluate_table(table_of(frame), "t", **settings, **more)["budgets"][0]
 
     assert row()["published"] == 0.77
+    told = evaluate_table(table_of(frame), "t", **settings)
+    assert any("ours saw every outcome" in line for line in report_lines(told))
+    assert not any("ours saw every outcome" in line for line in report_lines(told | {"budgets": [row(repeats=2)]}))
     alone, both = [row(seed=seed, train_split=0.7) for seed in (1, 2)], row(seed=1, repeats=2)
     for name in ("reward", "cost", "single_hull"):
         assert both[name] == pytest.approx(np.mean([each[name] for each in alone]))
@@ -180,5 +183,8 @@ def test_what_no_budget_can_be_kept_or_chosen_for_is_refused_before_anything_is_
         evaluate_table(table_of(frame), "t", budgets=[0.002, 0.0005])
     with pytest.raises(RoutelabError, match=r"9 training prompts have every outcome; budgets need 10 or more"):
         evaluate_table(table_of(with_split(frame, train=9)), "t", budgets=[0.002])
+    for text in ("inf", "0.1,nan", "0", "-1"):
+        with pytest.raises(RoutelabError, match=r"is no finite number above 0; give USD per request"):
+            parse_budgets(text)
     with pytest.raises(RoutelabError, match=r"--budgets '0.1,much': could not convert string to float: 'much'; give"):
         parse_budgets("0.1,much")

@@ -105,6 +105,29 @@ def test_evaluate_prints_the_policies_by_gap_and_writes_the_same_as_json(tmp_pat
     assert [float(row[1]) for row in rows] == pytest.approx(sorted(gaps.values(), reverse=True), abs=5e-4)
 
 
+def test_an_unwritable_report_is_refused_before_anything_is_read_or_fitted(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["routelab", "evaluate", "no such table", "--json", "/proc/x.json"])
+    with pytest.raises(SystemExit, match=r"routelab: /proc/x.json cannot be written there"):
+        cli.run()
+    assert capsys.readouterr().out == ""
+
+
+def test_the_report_is_printed_even_where_writing_it_fails_in_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_csv(hard_and_easy(60), tmp_path / "t.csv")
+    (tmp_path / ".out.json.part").mkdir()  # where the report is staged
+    out = str(tmp_path / "out.json")
+    monkeypatch.setattr("sys.argv", ["routelab", "evaluate", path, "--policies", "train-means", "--json", out])
+    with pytest.raises(SystemExit, match=r"routelab: .*Is a directory"):
+        cli.run()
+    told = capsys.readouterr().out
+    assert "\ntrain-means " in told
+    assert "\nonly 18 evaluation prompts: small differences between policies are noise\n" in told
+
+
 def leak(frame: pd.DataFrame) -> pd.DataFrame:
     """The text of a training prompt comes back in the evaluation split."""
     frame = with_split(frame, train=40).assign(prompt="Question " + frame["prompt_id"])
@@ -115,13 +138,19 @@ def leak(frame: pd.DataFrame) -> pd.DataFrame:
     ("change", "options", "expected"),
     [
         (leak, (), "column 'split' puts 1 prompts into both 'train' and 'eval': 'Question p7'. Move each text"),
-        (leak, ("--train-split", "split"), "puts 1 prompts into both 'train' and 'eval'"),
+        (leak, ("--train-split", "split"), "column=None (on the command line: --train-split 0.7)."),
         (None, ("--train-split", "1"), "train_fraction is 1.0. Give a number in (0, 1)."),
         (None, ("--train-split", "nan"), "train_fraction is nan. Give a number in (0, 1)."),
         (None, ("--train-split", "fold"), "there is no column 'fold' of its own that says 'train' or 'eval'"),
         (None, ("--policies", "forrest"), "no policy 'forrest'; known are best-single, "),
-        (None, ("--json", "no/such/out.json"), "no/such/out.json cannot be written there; make its folder"),
+        (None, ("--json", "no/such/out.json"), "no/such/out.json cannot be written there (No such file"),
         (None, ("--budgets", "0.002,much"), "--budgets '0.002,much': could not convert string to float: 'much'"),
+        (None, ("--json", "/proc/x.json"), "/proc/x.json cannot be written there ("),
+        (None, ("--json", "/dev/null"), "/dev/null cannot be written there (it is no file); make its folder"),
+        (None, ("--budgets", "0.002,inf"), "--budgets '0.002,inf': inf is no finite number above 0; give USD per"),
+        (None, ("--budgets", "nan"), "--budgets 'nan': nan is no finite number above 0; give USD per request"),
+        (None, ("--budgets", "0"), "--budgets '0': 0 is no finite number above 0; give USD per request"),
+        (None, ("--budgets", "-0.1"), "--budgets '-0.1': -0.1 is no finite number above 0; give USD per request"),
         (None, ("--budgets", "0.0009"), "a budget of 0.0009 USD per request is below the 0.001 that the cheapest"),
         (lambda frame: frame.assign(cost_usd=0.0), (), "every provider costs 0 USD on average"),
         (lambda frame: frame.assign(quality=3.0), (), "column 'quality' must lie in [0, 1]"),

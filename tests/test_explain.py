@@ -98,6 +98,34 @@ def test_an_untrained_router_explains_by_its_rules(world: tuple[RequestFeaturize
     assert why.runner_up != why.choice
 
 
+@pytest.mark.parametrize("policy", [None, EpsilonGreedyPolicy(0.2, ForestPolicy())])
+def test_what_an_untrained_router_does_not_know_is_blank(
+    world: tuple[RequestFeaturizer, PerformanceTable], policy: EpsilonGreedyPolicy | None
+) -> None:
+    objective = Objective(min_quality=0.7, cost_weight=20.0)
+    why = MLRouter(simulated_providers(), policy, featurizer=world[0], objective=objective).explain(HARD)
+    for row in json.loads(why.to_json())["providers"].values():
+        assert {name for name, value in row.items() if value is not None} == {"propensity"}
+    assert str(why).splitlines()[1].split() == ["provider", "propensity"]
+    for display in (str(why), why._repr_html_()):
+        assert "nothing is learned yet" in display
+        assert "bound" not in display
+    assert any(why.attribution().values())
+    alike = MLRouter(simulated_providers(), policy).explain(LLMRequest("?"))
+    assert (alike.measure, alike.runner_up) == ("propensity", None)  # the others are all chosen as rarely
+
+
+def test_the_runner_up_is_next_by_utility_where_no_feature_moves_it(known: tuple[ForestPolicy, np.ndarray]) -> None:
+    X = known[1][:300]
+    forest = ForestPolicy(n_estimators=5)
+    quality, cost = np.tile([0.1, 0.9, 0.6], (300, 1)), np.full((300, 3), 0.01)
+    forest.fit(X, quality, cost, providers=["nano", "frontier", "coder"])
+    why = explain(EpsilonGreedyPolicy(0.2, forest), X[0], Objective(), NAMES, X[:64])
+    assert (why.choice, why.runner_up, why.measure) == ("frontier", "coder", "utility")
+    assert why.as_dict()["usual_lead"] == pytest.approx(0.3, abs=0.01)
+    assert "no feature moves it" in str(why)
+
+
 def test_a_classifier_is_explained_by_the_label_it_chooses(known: tuple[ForestPolicy, np.ndarray]) -> None:
     _, X = known
     quality = np.column_stack([X[:, 0] > 0.5, X[:, 0] <= 0.5]).astype(float)
@@ -154,6 +182,13 @@ def test_exploration_shows_in_the_propensities(known: tuple[ForestPolicy, np.nda
     assert why.as_dict()["providers"][why.choice]["propensity"] == pytest.approx(0.9)
 
 
+def test_a_standard_error_is_told_to_leave_bias_out(known: tuple[ForestPolicy, np.ndarray]) -> None:
+    forest, X = known
+    why = explain(forest, X[70], Objective(), NAMES, X[:64])
+    for display in (str(why), why._repr_html_()):
+        assert "± SE is sampling error only; it leaves out bias" in display
+
+
 def test_requests_without_text_are_explained_by_their_own_numbers() -> None:
     rng = np.random.default_rng(0)
     rows = []
@@ -179,6 +214,14 @@ def test_a_bound_that_is_broken_is_told_and_its_provider_is_no_runner_up() -> No
     assert why.feasible == (True, True, False)
     assert (why.choice, why.runner_up, why.measure) == ("small", "middle", "utility")
     assert "large (breaks a bound)" in str(why)
+    assert why.meets_bounds == why.feasible
+    assert "no provider meets" not in str(why)
+    none = explain(forest, X[0], Objective(max_cost=0.005), NAMES, X[:64])
+    assert (none.choice, none.feasible) == ("small", (True, False, False))
+    assert [row["meets_bounds"] for row in none.as_dict()["providers"].values()] == [False] * 3
+    for display in (str(none), none._repr_html_()):
+        assert "no provider meets the bound(s); the nearest is chosen" in display
+        assert "small (breaks a bound)" in display
     with pytest.raises(RoutelabError, match="provider 'huge' is unknown; choose one of small, middle, large"):
         why.attribution("huge")
 

@@ -262,6 +262,8 @@ def test_arguments_that_do_not_fit_together_are_named():
     for names in (("a", "b"), ("a", "b", "a")):
         with pytest.raises(PolicyError, match="do not name the 3 columns once each"):
             ForestPolicy(2).fit(X, quality, cost, providers=names)
-    with pytest.raises(PolicyError, match=r"leaf_prior is 0.0; give a finite number above 0"):
-        ForestPolicy(2, leaf_prior=0.0).fit(X, quality, cost)
+    bad = {"leaf_prior": 0.0, "n_estimators": 0, "random_splits": np.nan, "max_samples": 0, "max_features": "all"}
+    for name, value in (bad | {"min_samples_leaf": 0, "seed": -1, "n_jobs": 0}).items():
+        with pytest.raises(PolicyError, match=f"^ForestPolicy.{name} is {value!r}; give "):
+            ForestPolicy(**{"n_estimators": 2, name: value}).fit(X, quality, cost)
     assert ForestPolicy(2, n_jobs=1).fit(X, quality, cost).providers_ == ("0", "1", "2")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Annotated
 
 import typer
@@ -63,8 +64,8 @@ def evaluate(
     from routelab.benchmark.text import report_lines
     from routelab.files import write_json
 
-    if json_out is not None and (json_out.is_dir() or not json_out.parent.is_dir()):  # better now than after minutes
-        raise RoutelabError(f"{json_out} cannot be written there; make its folder, or give --json another path")
+    if json_out is not None:  # better now than after minutes
+        _check_writable(json_out)
     share, column = parse_split(train_split)
     data = read_table(table, column)
     names = [name.strip() for name in (policies or "").split(",") if name.strip()]
@@ -77,10 +78,27 @@ def evaluate(
         repeats=repeats,
         budgets=parse_budgets(budgets),
     )
-    if json_out is not None:
-        write_json(json_out, report)
     for line in report_lines(report):
         typer.echo(line)
+    if json_out is not None:
+        write_json(json_out, report)
+
+
+def _check_writable(path: Path) -> None:
+    """Put a file beside ``path`` and remove it, as a report will be written there first.
+
+    Raises:
+        RoutelabError: ``path`` is no file, or its folder is missing or takes no file.
+    """
+    try:
+        if path.exists() and not path.is_file():
+            raise FileExistsError("it is no file")
+        with TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise RoutelabError(
+            f"{path} cannot be written there ({error.strerror or error}); make its folder, or give --json another path"
+        ) from None
 
 
 @app.command()

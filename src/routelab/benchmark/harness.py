@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, NoReturn
@@ -52,15 +53,19 @@ def parse_budgets(text: str | None) -> list[float]:
     """Numbers of ``--budgets``.
 
     Raises:
-        RoutelabError: something else than numbers with commas between.
+        RoutelabError: something else than finite numbers above 0 with commas between.
 
     >>> parse_budgets("2.93e-5, 0.001")
     [2.93e-05, 0.001]
     """
     try:
-        return [float(part) for part in (text or "").split(",") if part.strip()]
+        budgets = [float(part) for part in (text or "").split(",") if part.strip()]
+        for budget in budgets:
+            if not 0.0 < budget < math.inf:
+                raise ValueError(f"{budget:g} is no finite number above 0")
     except ValueError as error:
         raise RoutelabError(f"--budgets {text!r}: {error}; give USD per request, as in 0.0001,0.002") from None
+    return budgets
 
 
 def read_table(name: str, column: str | None = None) -> PerformanceTable:

@@ -12,7 +12,7 @@ from routelab.evaluation.crossfit import MAX_SETTINGS, Curve
 from routelab.evaluation.curves import PolicyCurve, curve_under, is_greedy
 from routelab.evaluation.replay import replay
 from routelab.evaluation.split import Split
-from routelab.policies import POLICIES, OraclePolicy, Policy, RandomPolicy
+from routelab.policies import POLICIES, ForestClassifierPolicy, OraclePolicy, Policy, RandomPolicy
 from routelab.policies.objective import Objective, cost_weight_sweep
 
 REFITS = 8  # settings of a policy that needs a fit, or a pass over the training split, for each
@@ -39,8 +39,8 @@ class Run:
 
     @classmethod
     def of(cls, curve: PolicyCurve, policy: Policy | None, held: Split) -> Run:
-        """The run behind ``curve``, with the estimates of ``policy`` where it is known."""
-        if policy is None:
+        """The run behind ``curve``, with the estimates of ``policy`` where it is known and has some of its own."""
+        if policy is None or isinstance(policy, ForestClassifierPolicy):  # labels: its ``predict`` fills in means
             return cls(curve.cost_weights, curve.outcomes, curve.shares)
         predicted = np.asarray(policy.predict(held.X).quality)
         return cls(curve.cost_weights, curve.outcomes, curve.shares, predicted, is_greedy(policy))

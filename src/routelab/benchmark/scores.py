@@ -45,7 +45,8 @@ class Trial:
 def score(trials: Sequence[Trial]) -> dict[str, Any]:
     """``single_hull_aiq``, ``oracle_aiq`` and ``policies``: name → figures; the mean over trials of each.
 
-    Calibration pools the predictions of all trials. A figure that is undefined is None; where the oracle is no better
+    Calibration pools the predictions of all trials. A figure that is undefined is None, as is the calibration of a
+    policy without estimates; where the oracle is no better
     than the single hull, so that there is no gap to capture, ``no_gap`` says so.
     """
     names = list(trials[0].runs)
@@ -72,6 +73,7 @@ def _scores(name: str, trials: Sequence[Trial], captured: Mapping[str, Floats]) 
     for key, loss in (("cost_save", 0.0), ("cost_save_1pt", _TOLERATED)):
         scores[key] = _mean_saving([_saving(trial, run, loss) for trial, run in zip(trials, runs, strict=True)])
     predicted = [run.predicted for run in runs if run.predicted is not None]
+    scores["ece"] = scores["brier"] = None
     if predicted:
         pairs = np.concatenate(predicted), np.concatenate([trial.held.quality for trial in trials])
         providers = trials[0].held.providers

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from routelab.hull import upper_hull
+
 _HEADER = (
     "policy",
     "gap captured [95 % CI]",
@@ -24,6 +26,12 @@ _BUDGET_HEADER = (
     "published",
     "less the single hull at the same cost",
     "cost of budget",
+)
+_NO_CHOICE = ("oracle", "best-single", "random-mix", "rule")  # no policy that learned whom to ask
+_FEW = 50  # evaluation prompts: below, the interval of a gap spans most of the scale
+_UNLIKE = (
+    "published: ParetoBandit learned online from the outcomes of its own choices, after warm-up priors; "
+    "ours saw every outcome of the training split"
 )
 
 
@@ -53,6 +61,8 @@ def report_lines(report: Mapping[str, Any]) -> Iterator[str]:
         f"{report['table']}: {report['n_train']:,} training and {report['n_eval']:,} evaluation prompts × "
         f"{report['providers']} providers ({split})"
     )
+    if report["n_eval"] < _FEW:
+        yield f"only {report['n_eval']} evaluation prompts: small differences between policies are noise"
     if report["n_eval_incomplete"]:
         yield f"{report['n_eval_incomplete']:,} more evaluation prompts lack an outcome and are not scored"
     yield f"AIQ of the single hull {report['single_hull_aiq']:.4f}, of the oracle {report['oracle_aiq']:.4f}"
@@ -62,6 +72,7 @@ def report_lines(report: Mapping[str, Any]) -> Iterator[str]:
     policies = report["policies"]
     rows = [_HEADER, *(_row(name, policies[name]) for name in gap_order(policies))]
     yield from _aligned(rows)
+    yield from _shares(policies)
     if any(scores.get("apgr") is not None for scores in policies.values()):
         yield ""
         yield from _aligned([("two providers", "APGR", "CPT(50 %)", "CPT(80 %)"), *_call_rows(report)])
@@ -69,6 +80,8 @@ def report_lines(report: Mapping[str, Any]) -> Iterator[str]:
     if "budgets" in report:
         yield ""
         yield from _aligned([_BUDGET_HEADER, *map(_budget_row, report["budgets"])])
+        if any(row["published"] is not None for row in report["budgets"]):
+            yield _UNLIKE
     for name, reason in report["left_out"].items():
         yield f"left out: {name}: {reason}"
 
@@ -80,9 +93,24 @@ def _row(name: str, scores: Mapping[str, Any]) -> tuple[str, ...]:
         _interval(scores["hull_gap_captured"]),
         f"{scores['aiq']:.4f}",
         *(_number(scores[key], "{:+.1%}") for key in ("perf_gain", "cost_save", "cost_save_1pt")),
-        f"{np.mean(list(scores['ece'].values())):.3f}" if "ece" in scores else "-",
+        f"{np.mean(list(scores['ece'].values())):.3f}" if scores["ece"] else "-",
         f"{_interval(other)} {other['policy']}" if other else "-",
     )
+
+
+def _shares(policies: Mapping[str, Any]) -> Iterator[str]:
+    """Who answers under the cheapest, the middle and the dearest setting on the hull of the policy of most gap."""
+    best = next((name for name in gap_order(policies) if name not in _NO_CHOICE), None)
+    if best is None or "curve" not in policies[best]:
+        return
+    points, shares = np.array(policies[best]["curve"]), policies[best]["shares"]
+    hull = upper_hull(points[:, 0], points[:, 1])
+    yield ""
+    for setting in dict.fromkeys(hull[[0, len(hull) // 2, -1]].tolist()):
+        told = sorted(((of[setting], provider) for provider, of in shares.items()), reverse=True)[:3]
+        most = ", ".join(f"{provider} {share:.0%}" for share, provider in told if share >= 0.005)
+        yield f"{best} at {points[setting, 0]:.3g} USD per request: {most}"
+    yield "curves and shares of all policies: routelab evaluate --json"
 
 
 def _budget_row(row: Mapping[str, Any]) -> tuple[str, ...]:

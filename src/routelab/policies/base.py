@@ -180,11 +180,7 @@ class Policy(BaseEstimator):
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """Read a policy that ``save`` wrote.
-
-        Raises:
-            PolicyError: the folder is missing, damaged, or holds another class of policy.
-        """
+        """Read a policy that ``save`` wrote; PolicyError where the folder is missing, damaged or of another class."""
         return cls.from_bundle(read_bundle(path, cls.__name__))
 
     def to_bundle(self) -> Bundle:
@@ -196,10 +192,18 @@ class Policy(BaseEstimator):
 
     @classmethod
     def from_bundle(cls, bundle: Bundle) -> Self:
-        """Inverse of ``to_bundle``."""
-        self = cls(**params_from_json(bundle.meta["params"]))
-        self._names = tuple(bundle.meta["providers"])
-        self._restore(Bundle(bundle.kind, bundle.meta["state"], bundle.arrays, bundle.onnx))
+        """Inverse of ``to_bundle``; PolicyError where another version of the policy wrote it."""
+        try:
+            self = cls(**params_from_json(bundle.meta["params"]))
+            self._names = tuple(bundle.meta["providers"])
+            self._restore(Bundle(bundle.kind, bundle.meta["state"], bundle.arrays, bundle.onnx))
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            if isinstance(error, PolicyError):
+                raise
+            told = f"{type(error).__name__}: {error}"
+            raise PolicyError(
+                f"this {bundle.kind} was saved by another version of routelab ({told}); fit it again"
+            ) from None
         return self
 
     def check_fitted(self) -> None:

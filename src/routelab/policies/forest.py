@@ -29,8 +29,9 @@ class ForestPolicy(Policy):
     thresholds (Geurts et al., *Extremely Randomized Trees*, 2006): the two kinds err in different ways. Splits look for
     what tells providers apart. Then, by predictions that did not see the prompt (out-of-bag), it is decided how much of
     a ridge regression to blend in and how far to shrink differences between providers towards those of their training
-    means; without a signal in the features it equals the training-means policy. All of this is folded into the leaves
-    and one matrix of weights, so that a decision costs a walk through the trees and one product.
+    means; without a signal in the features all estimates of quality are the training means. All of this is folded into
+    the leaves and one matrix of weights, so that a decision costs a walk through the trees and one product. Standard
+    errors say how an estimate would vary with the training prompts; the bias of shrinking and of leaves is not in them.
 
     Args:
         n_estimators: trees.
@@ -80,8 +81,6 @@ class ForestPolicy(Policy):
 
     def _fit(self, data: Outcomes) -> None:
         """Grow the trees, choose what to believe of them, and fold it into the leaves."""
-        if not 0.0 < self.leaf_prior < np.inf:
-            raise PolicyError(f"ForestPolicy.leaf_prior is {self.leaf_prior!r}; give a finite number above 0")
         params = {name: value for name, value in self.get_params(deep=False).items() if name != "calibrate"}
         model = learn(data, Settings(**params), self.calibrate)
         self.belief_ = model.belief
@@ -147,7 +146,7 @@ class ForestPolicy(Policy):
     def select(self, x: Features, objective: Objective, rng: np.random.Generator) -> Choice:
         """Choose the arm of the highest utility for the features (p,) of one request; computes no standard error."""
         self.check_fitted()
-        X = x[None, :]
+        X = np.asarray(x)[None, :]
         estimates = self._estimates(self._run(X), X)
         return Choice(int(estimates.scores(objective)[0].argmax()), 1.0, estimates)
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from routelab.errors import PolicyError
 from routelab.policies.outcomes import Floats, Outcomes
 
 Rows = NDArray[np.intp]
@@ -29,6 +30,29 @@ class Settings:
     leaf_prior: float
     n_jobs: int
     seed: int
+
+    def __post_init__(self) -> None:
+        """Refuse what no forest can be grown with.
+
+        Raises:
+            PolicyError: a setting is out of its range.
+        """
+        share = self.max_features == "sqrt" or (
+            not isinstance(self.max_features, str) and 0.0 < self.max_features <= 1.0
+        )
+        rules = {
+            "n_estimators": (self.n_estimators >= 1, "at least 1"),
+            "min_samples_leaf": (self.min_samples_leaf >= 1, "at least 1"),
+            "max_features": (share, 'a share in (0, 1] or "sqrt"'),
+            "max_samples": (self.max_samples >= 1, "at least 1 prompt"),
+            "random_splits": (0.0 <= self.random_splits <= 1.0, "a share in [0, 1]"),
+            "leaf_prior": (0.0 < self.leaf_prior < math.inf, "a finite number above 0"),
+            "n_jobs": (self.n_jobs != 0, "a number of threads, or -1 for all"),
+            "seed": (self.seed >= 0, "a number ≥ 0"),
+        }
+        for name, (kept, wanted) in rules.items():
+            if not kept:
+                raise PolicyError(f"ForestPolicy.{name} is {getattr(self, name)!r}; give {wanted}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,7 +89,8 @@ class Router:
     def explain(self, request: LLMRequest) -> Explanation:
         """Why ``request`` would go where it would go now; nothing is drawn, recorded or learned."""
         x, names = self.features(request), self.featurizer.feature_names_
-        return explain(self.acting_policy(), x, self.objective, names, self.background)
+        policy = self.acting_policy()  # another than the router's own stands in for it and has learned nothing
+        return explain(policy, x, self.objective, names, self.background, known=policy is self.policy)
 
     def decide(self, request: LLMRequest) -> RoutingDecision:
         """Choose a provider and record the decision; nothing is executed."""

@@ -15,14 +15,8 @@ from routelab.policies import Estimates, Objective, Policy
 from routelab.policies.attribution import feature_groups, shapley
 from routelab.policies.base import Features, Floats
 
-_HEADER = {
-    "quality": "quality",
-    "± SE": "quality_se",
-    "USD per 1,000": "cost_usd",
-    "latency (s)": "latency_s",
-    "utility": "utility",
-    "propensity": "propensity",
-}
+_HEADER = {"quality": "quality", "± SE": "quality_se", "USD per 1,000": "cost_usd", "latency (s)": "latency_s"}
+_HEADER |= {"utility": "utility", "propensity": "propensity"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +27,17 @@ class Explanation:
         policy: class name of the policy that decides.
         objective: the trade-off.
         providers: names of the arms (k,).
-        estimates: what the policy expects of each arm, shapes (1, k).
-        utility: (k,) utility of each arm under the objective, constraints aside.
-        feasible: (k,) whether an arm meets the constraints (or, where none does, comes nearest).
+        estimates: what the policy expects of each arm, shapes (1, k); None where it has learned nothing yet. Their
+            ``quality_se`` is sampling error only: it does not tell how biased the estimate is.
+        utility: (k,) utility of each arm under the objective, constraints aside; NaN where nothing is learned.
+        feasible: (k,) whether an arm meets the constraints (or, where none does, comes nearest); None where unknown.
+        meets_bounds: (k,) whether an arm meets the constraints, all False where none does; None where unknown.
         propensities: (k,) probability of each arm.
         choice: the most probable arm.
-        runner_up: the next best by utility, or by usual propensity where that is measured; None with a single arm.
-        measure: what ``attribution`` adds up to: "utility"; "propensity" where the policy's estimates are the same
-            for all requests, so that it chooses by something else (rules, a classifier).
+        runner_up: the next best by utility, of those that are feasible; by usual propensity where nothing is learned.
+            None with a single arm, or where several of which nothing is learned are next.
+        measure: what ``attribution`` adds up to: "utility"; "propensity" where no feature moves that, but the choice
+            depends on them all the same (rules, a classifier), or where nothing is learned.
         features: names of the groups of features (g,).
         contributions: (g, k) Shapley values: by how much each feature moved each arm's measure.
         usual: (k,) mean of the measure over the background requests.
@@ -49,9 +46,10 @@ class Explanation:
     policy: str
     objective: Objective
     providers: tuple[str, ...]
-    estimates: Estimates
+    estimates: Estimates | None
     utility: Floats
-    feasible: tuple[bool, ...]
+    feasible: tuple[bool | None, ...]
+    meets_bounds: tuple[bool | None, ...]
     propensities: Floats
     choice: str
     runner_up: str | None
@@ -100,20 +98,25 @@ class Explanation:
 
     def _rows(self) -> list[dict[str, Any]]:
         """One row per provider, in the order of the arms; what is not known is None."""
-        columns = {
-            "quality": self.estimates.quality,
-            "quality_se": self.estimates.quality_se,
-            "cost_usd": self.estimates.cost,
-            "latency_s": self.estimates.latency,
-            "utility": self.utility[None],
-            "propensity": self.propensities[None],
-        }
-        known = {name: None if values is None else values[0] for name, values in columns.items()}
+        fields = {"quality": "quality", "quality_se": "quality_se", "cost_usd": "cost", "latency_s": "latency"}
+        expected = {name: getattr(self.estimates, field, None) for name, field in fields.items()}
+        known = {name: None if values is None else values[0] for name, values in expected.items()}
+        known |= {"utility": self.utility, "propensity": self.propensities}
         return [
-            {"provider": name, "feasible": self.feasible[arm]}
+            {"provider": name, "feasible": self.feasible[arm], "meets_bounds": self.meets_bounds[arm]}
             | {key: None if row is None or np.isnan(row[arm]) else float(row[arm]) for key, row in known.items()}
             for arm, name in enumerate(self.providers)
         ]
+
+    def _notes(self) -> list[str]:
+        """What a reader of the table has to know."""
+        if self.estimates is None:
+            return ["nothing is learned yet, so there are no estimates"]
+        notes = [] if self.estimates.quality_se is None else ["± SE is sampling error only; it leaves out bias"]
+        if not any(self.meets_bounds):
+            nearest = self.feasible[self.providers.index(self.choice)]
+            notes.append("no provider meets the bound(s)" + ("; the nearest is chosen" if nearest else ""))
+        return notes
 
     def _told(self) -> tuple[str, list[list[str]], str, list[tuple[str, float, float]]]:
         """What both displays say: decision, table of providers (the choice first), question, and bars.
@@ -123,12 +126,14 @@ class Explanation:
         chance, usual = float(self._of(self.propensities, self.choice)), float(self._lead(self.usual))
         weights = ", ".join(f"{name} {value:g}" for name, value in asdict(self.objective).items() if value) or "quality"
         decision = f"{self.policy} chooses {self.choice} with probability {chance:.3g} (objective: {weights})"
-        ranked = sorted(self._rows(), key=lambda r: (r["provider"] != self.choice, not r["feasible"], -r["utility"]))
+        ranked = sorted(
+            self._rows(), key=lambda r: (r["provider"] != self.choice, not r["feasible"], -(r["utility"] or 0.0))
+        )
         lines = [["provider", *_HEADER]]
         for row in ranked:
-            row["cost_usd"] *= 1e3
+            row["cost_usd"] = row["cost_usd"] and 1e3 * row["cost_usd"]
             numbers = ["" if row[key] is None else f"{row[key]:.4g}" for key in _HEADER.values()]
-            lines.append([row["provider"] + ("" if row["feasible"] else " (breaks a bound)"), *numbers])
+            lines.append([row["provider"] + (" (breaks a bound)" if row["meets_bounds"] is False else ""), *numbers])
         table = [list(line) for line in zip(*(c for c in zip(*lines, strict=True) if any(c[1:])), strict=True)]
         moved = self.attribution()
         largest = max(map(abs, moved.values()))
@@ -136,10 +141,8 @@ class Explanation:
         if rest := sum(value for name, value in moved.items() if name not in shown):
             shown[f"{len(moved) - len(shown)} others"] = rest
         lead = self.choice if self.runner_up is None else f"{self.choice} over {self.runner_up}"
-        question = (
-            f"{self.measure} of {lead}: {usual + sum(moved.values()):+.4f} for this request, {usual:+.4f} usually"
-        )
-        question += "" if shown else "; no feature moves it"
+        question = f"{self.measure} of {lead}: {usual + sum(moved.values()):+.4f} for this request, "
+        question += f"{usual:+.4f} usually" + ("" if shown else "; no feature moves it")
         return decision, table, question, [(name, value, value / largest) for name, value in shown.items()]
 
     def __str__(self) -> str:
@@ -148,14 +151,15 @@ class Explanation:
         widths = [max(map(len, column)) for column in zip(*table, strict=True)]
         lines = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in table]
         moved = [f"{value:+.4f} {'█' * round(20 * abs(share)):20} {name}" for name, value, share in bars]
-        return "\n".join([decision, *lines, "", question, *moved])
+        return "\n".join([decision, *lines, *self._notes(), "", question, *moved])
 
     def _repr_html_(self) -> str:
         """Two small tables for a notebook: what is expected of each provider, and a bar for each feature."""
         decision, table, question, bars = self._told()
         rows = _html_rows([[escape(cell) for cell in line] for line in table])
         moved = _html_rows([[escape(name), f"{value:+.4f}", _bar(share)] for name, value, share in bars])
-        return f"<b>{escape(decision)}</b><table>{rows}</table><b>{escape(question)}</b><table>{moved}</table>"
+        notes = "".join(f"<div>{escape(note)}</div>" for note in self._notes())
+        return f"<b>{escape(decision)}</b><table>{rows}</table>{notes}<b>{escape(question)}</b><table>{moved}</table>"
 
 
 def _html_rows(lines: list[list[str]]) -> str:
@@ -173,7 +177,7 @@ def _bar(share: float) -> str:
 
 
 def explain(
-    policy: Policy, x: Matrix, objective: Objective, names: tuple[str, ...], background: Matrix, seed: int = 0
+    policy: Policy, x: Matrix, objective: Objective, names: tuple[str, ...], background: Matrix, known: bool = True
 ) -> Explanation:
     """Explain what ``policy`` makes of one request; nothing is drawn, recorded or learned.
 
@@ -183,7 +187,7 @@ def explain(
         objective: the trade-off.
         names: of the p columns.
         background: (m, p) features of other requests, with which the request is compared.
-        seed: of the sampled orders of the features.
+        known: False where the policy's estimates are the same placeholders for every request, not worth showing.
 
     Raises:
         RoutelabError: the policy or the objective refuses.
@@ -197,41 +201,48 @@ def explain(
     1         0.9      100            0.8      1
     0         0.5      10             0.49     0
     <BLANKLINE>
-    propensity of 1 over 0: +1.0000 for this request, +1.0000 usually; no feature moves it
+    utility of 1 over 0: +0.3100 for this request, +0.3100 usually; no feature moves it
     """
     groups = feature_groups(names)
     estimates = policy.predict(x[None])
-    feasible = np.isfinite(estimates.scores(objective)[0])
     propensities = policy.propensities(x, objective)()
 
     def utility(X: Features) -> Floats:
         expected = policy.predict(X)
         return objective.utility(expected.quality, expected.cost, expected.latency)
 
-    measure, own = "utility", utility(x[None])[0]
-    rank = own
-    contributions, usual = shapley(utility, x, background, list(groups.values()), seed)
+    measure, own, columns = "utility", utility(x[None])[0], list(groups.values())
+    contributions, usual = shapley(utility, x, background, columns)
     if not contributions.any():
-        measure = "propensity"
-        contributions, usual = shapley(
-            lambda X: policy.action_probabilities(X, objective), x, background, list(groups.values()), seed
-        )
-        rank = usual
+        moved, often = shapley(lambda X: policy.action_probabilities(X, objective), x, background, columns)
+        if moved.any() or not known:
+            measure, contributions, usual = "propensity", moved, often
     choice = int(propensities.argmax())
-    others = [arm for arm in range(len(own)) if arm != choice]
-    runner_up = max(others, key=lambda arm: (feasible[arm], rank[arm])) if others else None
+    rank = estimates.scores(objective)[0] if known else usual
+    others = sorted(set(range(len(own))) - {choice}, key=lambda arm: (-rank[arm], -own[arm]))
+    if not known and len({rank[arm] for arm in others[:2]}) < len(others[:2]):
+        others = []  # a tie between arms of which nothing is known
+    unknown = (None,) * len(own)
     return Explanation(
         policy=type(policy).__name__,
         objective=objective,
         providers=policy.providers_,
-        estimates=estimates,
-        utility=own,
-        feasible=tuple(feasible.tolist()),
+        estimates=estimates if known else None,
+        utility=own if known else np.full(len(own), np.nan),
+        feasible=tuple(np.isfinite(rank).tolist()) if known else unknown,
+        meets_bounds=_meets_bounds(estimates, objective) if known else unknown,
         propensities=propensities,
         choice=policy.providers_[choice],
-        runner_up=None if runner_up is None else policy.providers_[runner_up],
+        runner_up=policy.providers_[others[0]] if others else None,
         measure=measure,
         features=tuple(groups),
         contributions=contributions,
         usual=usual,
     )
+
+
+def _meets_bounds(estimates: Estimates, objective: Objective) -> tuple[bool, ...]:
+    """Which arms (k,) are feasible beside one that breaks no bound."""
+    latency = None if estimates.latency is None else np.append(estimates.latency, 0.0)
+    met = objective.feasible(np.append(estimates.quality, 1.0), np.append(estimates.cost, 0.0), latency)
+    return tuple(met[:-1].tolist())

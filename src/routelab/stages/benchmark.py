@@ -45,7 +45,8 @@ def rows_of(report: dict[str, Any]) -> pd.DataFrame:
             {name: report[name] for name in ("table", "split", "repeats", "n_train", "n_eval", "providers")}
             | {"policy": policy, "aiq": scores["aiq"], "gap": gap["estimate"], "low": gap["low"], "high": gap["high"]}
             | {name: scores.get(name) for name in _SAVED}
-            | {"ece": np.mean(list(scores["ece"].values())), "strongest_other": other.get("policy")}
+            | {"ece": np.mean(list(scores["ece"].values())) if scores["ece"] else None}
+            | {"strongest_other": other.get("policy")}
             | {f"difference_{name}": other.get(name) for name in ("estimate", "low", "high")}
         )
     return pd.DataFrame(rows)

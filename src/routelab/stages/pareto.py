@@ -26,7 +26,7 @@ from routelab.stages.common import (
     written,
 )
 
-_DRAWN = ("forest", "forest-classifier", "epsilon-greedy", "rule", "oracle")
+_OPPONENTS = 2  # the strongest, drawn beside the forest
 
 
 def frontier_table(candidates: Candidates, resamples: Curve) -> pd.DataFrame:
@@ -64,8 +64,15 @@ def read_evaluation(source: str, prompts: int) -> tuple[dict[str, Any], Candidat
 
 def _title(source: str, report: dict[str, Any]) -> str:
     gap = report["policies"]["forest"]["hull_gap_captured"]
-    verdict = "beats" if gap["low"] > 0.0 else "does not clearly beat"
+    verdict = "beats" if (gap["low"] or 0.0) > 0.0 else "does not clearly beat"
     return f"{source}: the forest {verdict} the best mixture of fixed providers"
+
+
+def _drawn_policies(report: dict[str, Any]) -> list[str]:
+    """The forest, its strongest opponents, what teams start with, and the ceiling."""
+    gaps = {name: scores["hull_gap_captured"]["estimate"] for name, scores in report["policies"].items()}
+    opponents = sorted(gaps.keys() - {"forest", "oracle", "rule"}, key=lambda name: (-(gaps[name] or 0.0), name))
+    return ["forest", *opponents[:_OPPONENTS], "rule", "oracle"]
 
 
 def pareto(source: str, params: Params) -> None:
@@ -100,13 +107,14 @@ def pareto(source: str, params: Params) -> None:
         },
         "share_of_forest": float((members["policy"] == "forest").mean()),
     }
-    plane = {name: settings.only(settings.names == name).points for name in _DRAWN}
+    shown = _drawn_policies(report)
+    plane = {name: settings.only(settings.names == name).points for name in shown}
     of_forest = candidates.names == "forest"
     figure = plots.plot_frontier(
         plane,
         dict(zip(held.providers, zip(held.cost.mean(axis=0), held.quality.mean(axis=0), strict=True), strict=True)),
         captured={
-            name: tuple(report["policies"][name]["hull_gap_captured"].values()) for name in _DRAWN if name != "oracle"
+            name: tuple(report["policies"][name]["hull_gap_captured"].values()) for name in shown if name != "oracle"
         },
         bands={
             plots.HULL: curve_band(held.cost.mean(axis=0), hull_of(singles)),

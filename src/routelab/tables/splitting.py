@@ -28,7 +28,7 @@ def own_split(splits: Texts, prompts: Texts | None, origin: str) -> NDArray[np.b
         shown = ", ".join(repr(text[:60]) for text in leaks[:3])
         raise TableError(
             f"{origin}: column 'split' puts {len(leaks)} prompts into both 'train' and 'eval': {shown}. "
-            "Move each text to one side, or split with column=None."
+            "Move each text to one side, or split with column=None (on the command line: --train-split 0.7)."
         )
     return train
 
