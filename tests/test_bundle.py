@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from routelab import LLMRequest, RequestFeaturizer
+from routelab.arrays import pack
 from routelab.bundle import Bundle, read_bundle, write_bundle
 from routelab.errors import PolicyError
 from routelab.policies import FixedPolicy, ThompsonPolicy, load_policy
@@ -143,3 +145,8 @@ def test_a_replacement_that_fails_leaves_the_old_bundle(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="no space left"):
         write_bundle(tmp_path / "model", Bundle("New", {}))
     assert read_bundle(tmp_path / "model").kind == "Old"
+
+
+def test_the_same_arrays_give_the_same_bytes_on_every_python() -> None:
+    packed = pack({"x": np.arange(6, dtype=np.float32).reshape(2, 3), "name": np.array(["a", "bc"])}, compressed=False)
+    assert hashlib.sha256(packed).hexdigest()[:16] == "bcec4c094e1a207c"

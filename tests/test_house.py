@@ -19,7 +19,8 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 # that must not know each other.
 ROOMS = [
     "errors",
-    "arrays request bundle embedders lexical files",
+    "arrays request",
+    "bundle embedders lexical files",
     "hull",
     "pareto tables",
     "features",

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from routelab.arrays import pack
 from routelab.errors import PolicyError
 
 FORMAT = 1
@@ -43,9 +44,7 @@ class Bundle:
 def _files(bundle: Bundle) -> dict[str, bytes]:
     files: dict[str, bytes] = {}
     if bundle.arrays:
-        buffer = io.BytesIO()
-        np.savez(buffer, allow_pickle=False, **dict(bundle.arrays))
-        files["arrays.npz"] = buffer.getvalue()
+        files["arrays.npz"] = pack(bundle.arrays)
     if bundle.onnx is not None:
         files["model.onnx"] = bundle.onnx
     return files

@@ -15,6 +15,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+from routelab.arrays import pack
 from routelab.errors import RoutelabError
 
 
@@ -39,9 +40,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 def write_arrays(path: Path, **arrays: NDArray[Any]) -> None:
     """Write named arrays as ``.npz`` without pickle; the same arrays give the same bytes."""
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, **arrays)
-    write_bytes(path, buffer.getvalue())
+    write_bytes(path, pack(arrays, compressed=True))
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
