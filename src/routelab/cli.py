@@ -26,11 +26,14 @@ def main() -> None:
 @app.command()
 def sources(json_out: Json = None) -> None:
     """List the sources of data: licence, size, and whether they are here."""
+    from routelab.files import write_bytes
     from routelab.tables.sources import mirror_folder, sources_frame
 
+    if json_out is not None:
+        _check_writable(json_out)
     frame = sources_frame()
     if json_out is not None:
-        json_out.write_text(frame.to_json(orient="records", indent=1) + "\n", encoding="utf-8")
+        write_bytes(json_out, (frame.to_json(orient="records", indent=1) + "\n").encode())
     frame["size"] = [f"{size / 1e6:.1f} MB" if size else "-" for size in frame["bytes"]]
     columns = [frame[name] for name in ("name", "kind", "size", "where", "licence", "title")]
     for row in zip(*(column.str.ljust(column.str.len().max()) for column in columns), strict=True):
