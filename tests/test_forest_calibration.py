@@ -42,13 +42,17 @@ def test_without_a_signal_it_routes_by_training_means():
         forest = ForestPolicy(**OPTIONS, seed=seed).fit(X, quality, cost)
         believed.append(forest.belief_.contrast)
         means = MeansPolicy().fit(X, quality, cost)
-        if forest.belief_.contrast == 0.0:
+        if forest.belief_.contrast == forest.belief_.cost == 0.0:
             moved = forest.predict(X).quality - means.means_[0]
             np.testing.assert_allclose(moved - moved[:, :1], 0.0, atol=1e-6)  # the same for all providers
-        chosen = [policy.action_probabilities(X, Objective()).argmax(axis=1) for policy in (forest, means)]
-        same.append((chosen[0] == chosen[1]).mean())
-    assert np.mean(np.array(believed) == 0.0) >= 0.65
-    assert np.mean(same) > 0.85
+            np.testing.assert_allclose(forest.predict(X).cost, means.predict(X).cost, rtol=1e-6)
+        routes = [
+            [policy.action_probabilities(X, Objective(cost_weight=weight)).argmax(axis=1) for policy in (forest, means)]
+            for weight in (0.0, 3.0, 30.0, 300.0, 3000.0)
+        ]
+        same.append(np.mean([a == b for a, b in routes]))
+    assert np.mean(np.array(believed) == 0.0) >= 0.9
+    assert np.mean(np.array(same) == 1.0) >= 0.9
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -56,19 +60,28 @@ def test_a_strong_signal_is_believed(seed):
     assert fitted(400, seed).belief_.contrast >= 0.75
 
 
-def test_where_every_factor_routes_alike_the_truest_is_taken():
+def test_differences_are_shrunk_by_their_regression_slope():
     actual = np.where(np.random.default_rng(0).random((200, 1)) < 0.5, [[0.4, -0.4]], [[-0.4, 0.4]])
     actual -= actual.mean(axis=0)
     for factor in (0.5, 1.0):
-        believed = choose_belief(actual / factor, None, 0.5 + actual, np.ones((200, 2)), np.ones((200, 2)))
-        assert believed == Belief(linear=0.0, common=believed.common, contrast=factor)
+        believed = choose_belief(actual / factor, None, 0.5 + actual, np.ones((200, 2)), np.zeros((200, 2)))
+        assert believed == Belief(linear=0.0, common=believed.common, contrast=pytest.approx(factor), cost=0.0)
 
 
 def test_the_linear_part_takes_over_where_it_sees_better():
     _, quality, cost = world(300, 0)
     actual, noise = quality - quality.mean(axis=0), np.random.default_rng(1).normal(scale=0.3, size=(300, 3))
-    assert choose_belief(noise, actual, quality, cost, cost).linear > 0.99
-    assert choose_belief(actual, noise, quality, cost, cost).linear < 0.01
+    assert choose_belief(noise, actual, quality, cost, 0.0 * cost).linear > 0.99
+    assert choose_belief(actual, noise, quality, cost, 0.0 * cost).linear < 0.01
+
+
+def test_costs_that_can_be_foreseen_are_believed_and_noise_is_not():
+    rng = np.random.default_rng(0)
+    quality = np.tile([0.4, 0.6], (400, 1))  # only when the dear provider is cheap is it worth taking
+    cost = np.column_stack([np.full(400, 0.1), rng.choice([0.2, 1.8], 400)])
+    deviations = cost - cost.mean(axis=0)
+    assert choose_belief(np.zeros((400, 2)), None, quality, cost, deviations).cost == 1.0
+    assert choose_belief(np.zeros((400, 2)), None, quality, cost, rng.permutation(deviations)).cost == 0.0
 
 
 def test_a_policy_predicts_what_was_learned_folded_and_held_in_range(tmp_path):

@@ -185,7 +185,7 @@ def test_a_table_keeps_its_own_split_unless_told_otherwise() -> None:
 
 
 def test_a_split_that_leaks_or_leaves_a_side_empty_is_refused() -> None:
-    leaky = tidy(prompt="Same?", split=["train"] * 4 + ["eval"] * 4)
+    leaky = tidy(prompt=["Same?"] * 4 + ["same? \n"] * 4, split=["train"] * 4 + ["eval"] * 4)
     with pytest.raises(TableError, match=r"'split'.*both 'train' and 'eval'.*Same\?"):
         PerformanceTable.from_frame(leaky).split()
     with pytest.raises(TableError, match="empty"):

@@ -15,9 +15,9 @@ from routelab.hull import mean_heights, upper_hulls
 from routelab.policies.objective import Objective, cost_weight_sweep
 from routelab.policies.outcomes import Floats
 
-_SHRINKAGES = (0.125, 0.25, 0.5, 0.75, 1.0)
 _PENALTIES = np.logspace(-4.0, 3.0, 15)  # per prompt, on standardised features
-_RESAMPLES = 40
+_HALVES = 40
+_DOUBT = 1.645  # standard errors, one-sided 95 %
 _FEWEST = 50  # prompts with all outcomes below which nothing is chosen
 MOST = 0.8  # of the prompts; where fewer have all outcomes, those few do not speak for the others
 
@@ -45,11 +45,13 @@ class Belief:
         linear: share of the linear part in [0, 1]; the rest is the trees'.
         common: factor in [0, 1] of what all providers share.
         contrast: factor in [0, 1] of what tells them apart; 0 leaves the training means.
+        cost: factor in [0, 1] of deviations of cost; 0 leaves the training means.
     """
 
     linear: float = 0.0
     common: float = 1.0
     contrast: float = 1.0
+    cost: float = 1.0
 
     def apply(self, deviations: Floats) -> Floats:
         """Believed part of deviations (…, k) of quality."""
@@ -85,41 +87,38 @@ def fit_linear(X: NDArray[np.float32], deviations: Floats) -> Linear:
     return Linear(coef, -centre @ coef, left_out)
 
 
-def choose_belief(
-    trees: Floats, linear: Floats | None, quality: Floats, cost: Floats, predicted_cost: Floats
-) -> Belief:
+def choose_belief(trees: Floats, linear: Floats | None, quality: Floats, cost: Floats, cost_trees: Floats) -> Belief:
     """Blend and shrink deviations of n training prompts, each predicted without its own outcome.
 
-    The share of the linear part minimises the squared error of differences between providers. The factor of what the
-    providers share is its regression slope. The factor of the differences is the one that routes best: the mean
-    height of the cost-quality hull, averaged over bootstrap resamples, and 0 where none beats the training means by
-    more than one standard error.
+    The share of the linear part minimises the squared error of differences between providers. The factors of what
+    providers share, of their differences and of cost are regression slopes. The last two are 0, so that requests are
+    routed by the training means, unless they route better than these beyond doubt (one-sided 95 %): by the mean height
+    of the cost-quality hull, cross-fitted over random halves of the prompts. Halves vary about as fresh samples of all
+    prompts would, which gives the standard error.
 
     Args:
         trees: (n, k) deviations of quality from the training means.
         linear: (n, k) the same by the regression, or None.
         quality: (n, k), cost: (n, k) USD: outcomes; prompts with a missing one are left out.
-        predicted_cost: (n, k) USD.
+        cost_trees: (n, k) USD, deviations of cost from the training means.
     """
     known = ~np.isnan(np.hstack([trees, quality, cost])).any(axis=1)
     if known.sum() < max(_FEWEST, MOST * len(quality)) or quality.shape[1] < 2:
         slope = _observed_slope(trees, quality)
-        return Belief(common=slope, contrast=slope)
-    trees, quality, cost, predicted_cost = (block[known] for block in (trees, quality, cost, predicted_cost))
-    mean = quality.mean(axis=0)
+        return Belief(common=slope, contrast=slope, cost=_observed_slope(cost_trees, cost))
+    trees, quality, cost, cost_trees = (block[known] for block in (trees, quality, cost, cost_trees))
+    mean, mean_cost = quality.mean(axis=0), cost.mean(axis=0)
     actual, share = quality - mean, 0.0
     if linear is not None:
         step = _contrast(linear[known] - trees)
         share = _slope(step, _contrast(actual - trees))
         trees = (1.0 - share) * trees + share * linear[known]
     common = _slope(trees.mean(axis=1), actual.mean(axis=1))
-    slope = _slope(_contrast(trees), _contrast(actual))
-    factors = (0.0, *sorted(_SHRINKAGES, key=lambda factor: abs(factor - slope)))  # where all route alike: the truest
-    routes = [mean + factor * _contrast(trees) for factor in factors]
-    heights = np.stack([_heights(route, predicted_cost, quality, cost) for route in routes])
-    best = int(heights.mean(axis=1).argmax())
-    lead = heights[best] - heights[0]
-    return Belief(share, common, factors[best] if lead.mean() > lead.std() else 0.0)
+    contrast, dearer = _slope(_contrast(trees), _contrast(actual)), _observed_slope(cost_trees, cost)
+    learned = _heights(mean + contrast * _contrast(trees), mean_cost + dearer * cost_trees, quality, cost)
+    gain = learned - _heights(np.tile(mean, (len(cost), 1)), mean_cost, quality, cost)
+    better = gain.mean() > _DOUBT * gain.std()
+    return Belief(share, common, contrast if better else 0.0, dearer if better else 0.0)
 
 
 def _contrast(values: Floats) -> Floats:
@@ -141,15 +140,24 @@ def _observed_slope(trees: Floats, quality: Floats) -> float:
 
 
 def _heights(predicted: Floats, predicted_cost: Floats, quality: Floats, cost: Floats) -> Floats:
-    """Mean hull heights (resamples,) of routing by ``predicted`` over all trade-offs, in bootstrap resamples."""
+    """Mean hull heights (halves,) of routing by ``predicted`` over all trade-offs.
+
+    The trade-offs on the hull are chosen on one half of the prompts and scored on the other; in hindsight noise would
+    look like a gain.
+    """
     rows, arms = np.arange(len(quality)), cost.mean(axis=0)
     sweep = [Objective(cost_weight=float(weight)) for weight in cost_weight_sweep(cost)]
     chosen = np.stack([objective.utility(predicted, predicted_cost).argmax(axis=1) for objective in sweep], axis=1)
     chosen = np.hstack([np.full((len(rows), 1), arms.argmin()), chosen])
-    weights = np.random.default_rng(0).multinomial(len(rows), np.full(len(rows), 1.0 / len(rows)), size=_RESAMPLES)
-    draws = weights / len(rows)
-    c, q = draws @ cost[rows[:, None], chosen], draws @ quality[rows[:, None], chosen]
-    vertices = upper_hulls(c, q)
-    path = (np.take_along_axis(values, vertices, axis=1) for values in (c, q))
-    heights = mean_heights(*path, *(draws @ cost[:, end] for end in (arms.argmin(), arms.argmax())))
-    return np.where(np.isnan(heights), q[:, 1], heights)  # where all cost the same, only quality counts
+    half = np.random.default_rng(0).permuted(np.tile(rows, (_HALVES, 1)), axis=1) < len(rows) // 2
+    outcomes = [side[rows[:, None], chosen] for side in (cost, quality)]
+    vertices = upper_hulls(*(_means(half, side) for side in outcomes))
+    path = [np.take_along_axis(_means(~half, side), vertices, axis=1) for side in outcomes]
+    heights = mean_heights(*path, *(_means(~half, cost[:, [end]])[:, 0] for end in (arms.argmin(), arms.argmax())))
+    return np.where(np.isnan(heights), path[1][:, -1], heights)  # where all cost the same, only quality counts
+
+
+def _means(sides: NDArray[np.bool_], values: Floats) -> Floats:
+    """Means (halves, s) of values (n, s) over the prompts of each side (halves, n)."""
+    means: Floats = sides @ values / sides.sum(axis=1, keepdims=True)
+    return means

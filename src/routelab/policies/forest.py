@@ -90,7 +90,7 @@ class ForestPolicy(Policy):
         if model.weights is not None:
             self.linear_, intercept = model.weights
             self.offset_[: len(intercept)] += intercept
-        model.trees.fold(model.believed)
+        model.trees.fold(model.believed, model.belief.cost)
         self.forest_ = model.trees.forest
         self.feature_importances_: Floats = self.forest_.feature_importances_
         self._graph = to_onnx(self.forest_, data.X.shape[1])

@@ -63,8 +63,7 @@ def learn(data: Outcomes, settings: Settings, calibrate: bool) -> ForestModel:
         linear = fit_linear(data.X[rows[graded]], quality[graded] - trees.mean[:k])
         left_out = np.full(quality.shape, np.nan)
         left_out[graded] = linear.left_out
-    predicted_cost = trees.mean[k : 2 * k] + unseen[:, k : 2 * k]
-    return ForestModel(trees, choose_belief(unseen[:, :k], left_out, quality, cost, predicted_cost), linear)
+    return ForestModel(trees, choose_belief(unseen[:, :k], left_out, quality, cost, unseen[:, k : 2 * k]), linear)
 
 
 def sampling_errors(data: Outcomes, settings: Settings, calibrate: bool, model: ForestModel) -> tuple[Floats, Floats]:

@@ -85,11 +85,12 @@ class Trees:
         spread: Floats = believed(each * self.scale[:k]).var(axis=0)
         return spread
 
-    def fold(self, believed: Callable[[Floats], Floats]) -> None:
-        """Leave in the leaves only what is ``believed`` of deviations of quality."""
+    def fold(self, believed: Callable[[Floats], Floats], cost: float) -> None:
+        """Leave in the leaves only what is ``believed`` of deviations of quality, and the factor ``cost`` of cost."""
         k = self.providers
         for tree in self.forest.estimators_:
             tree.tree_.value[:, :k, 0] = believed(tree.tree_.value[:, :k, 0])
+            tree.tree_.value[:, k : 2 * k, 0] *= cost
 
     def out_of_bag(self, X: NDArray[np.float32], rows: Rows) -> Floats:
         """Deviations (rows, m) by the trees that did not see the row, NaN where all did."""

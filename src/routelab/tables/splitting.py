@@ -13,17 +13,29 @@ from routelab.errors import TableError
 Texts = NDArray[np.object_]
 
 
+def same_texts(prompts: Texts) -> Texts:
+    """Texts less what does not change a request: case, and how much white space there is.
+
+    >>> same_texts(np.array(["Hi  there\\n", "hi there"], dtype=object))
+    array(['hi there', 'hi there'], dtype=object)
+    """
+    return np.array([" ".join(text.split()).casefold() for text in prompts], dtype=object)
+
+
 def own_split(splits: Texts, prompts: Texts | None, origin: str) -> NDArray[np.bool_]:
     """The table's own split as a mask (n,), True = train.
 
     Raises:
-        TableError: the same prompt text lies on both sides (a leak).
+        TableError: the same prompt text, but for case and white space, lies on both sides (a leak).
 
     >>> own_split(np.array(["train", "eval"], dtype=object), None, "t.csv")
     array([ True, False])
     """
     train: NDArray[np.bool_] = splits == "train"
-    leaks = sorted(set(prompts[train]) & set(prompts[~train])) if prompts is not None else []
+    if prompts is None:
+        return train
+    text_of = dict(zip(same_texts(prompts[train]), prompts[train], strict=True))
+    leaks = sorted(text_of[text] for text in text_of.keys() & set(same_texts(prompts[~train])))
     if leaks:
         shown = ", ".join(repr(text[:60]) for text in leaks[:3])
         raise TableError(

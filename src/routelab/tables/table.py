@@ -18,7 +18,7 @@ from routelab.request import LLMRequest
 from routelab.tables.io import read_frame, write_frame
 from routelab.tables.requests import load_columns, to_request
 from routelab.tables.schema import LOAD, validate
-from routelab.tables.splitting import own_split, random_split
+from routelab.tables.splitting import own_split, random_split, same_texts
 
 Floats = NDArray[np.float64]
 Texts = NDArray[np.object_]
@@ -224,7 +224,7 @@ class PerformanceTable:
     ) -> tuple[Self, Self]:
         """(train, eval): the table's own split, if it has one and ``column`` is not None; else a seeded one.
 
-        A random split keeps the tasks' shares, and prompts of the same text on the same side.
+        A random split keeps the tasks' shares, and prompts that differ by case or white space only on the same side.
 
         Raises:
             TableError: a side would be empty, ``train_fraction`` is not in (0, 1), or the own split leaks.
@@ -232,7 +232,7 @@ class PerformanceTable:
         if column is not None and self.splits is not None:
             train = own_split(self.splits, self.prompts, self.origin)
         elif 0.0 < train_fraction < 1.0:
-            groups = self.prompts if self.prompts is not None else self.prompt_ids
+            groups = same_texts(self.prompts) if self.prompts is not None else self.prompt_ids
             train = random_split(groups, self.tasks, train_fraction, np.random.default_rng(seed))
         else:
             raise TableError(f"{self.origin}: train_fraction is {train_fraction!r}. Give a number in (0, 1).")
