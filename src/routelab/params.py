@@ -57,7 +57,7 @@ class ForestParams(_Section):
     """The RandomForest of ``ForestPolicy``."""
 
     n_estimators: Annotated[int, Field(ge=1, le=2000)]
-    min_samples_leaf: Positive
+    min_samples_leaf: Positive | Annotated[list[Positive], Field(min_length=1)]
     max_features: Annotated[float, Field(gt=0.0, le=1.0)] | Literal["sqrt"]
     random_splits: Annotated[float, Field(ge=0.0, le=1.0)]
 

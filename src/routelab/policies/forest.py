@@ -13,7 +13,7 @@ from routelab.bundle import Bundle
 from routelab.errors import PolicyError
 from routelab.policies.base import Choice, Estimates, Features, Floats, Policy
 from routelab.policies.calibration import Belief
-from routelab.policies.forest_model import learn, sampling_errors
+from routelab.policies.forest_model import learn, sampling_errors, select_leaf
 from routelab.policies.objective import Objective
 from routelab.policies.onnx_forest import OnnxForest, second_moments, to_onnx
 from routelab.policies.outcomes import Outcomes, check_belief
@@ -28,15 +28,16 @@ class ForestPolicy(Policy):
     Its outputs are quality, cost and (where observed) latency of each provider. Half of its trees have random split
     thresholds (Geurts et al., *Extremely Randomized Trees*, 2006): the two kinds err in different ways. Splits look for
     what tells providers apart. Then, by predictions that did not see the prompt (out-of-bag), it is decided how much of
-    a ridge regression to blend in and how far to shrink differences between providers towards those of their training
-    means; without a signal in the features all estimates of quality are the training means. All of this is folded into
-    the leaves and one matrix of weights, so that a decision costs a walk through the trees and one product. Standard
+    a ridge regression to blend in and how far to shrink towards the training means; without a signal in the features
+    requests are routed by the training means. All of this is folded into the leaves and one matrix of weights, so that
+    a decision costs a walk through the trees and one product. Standard
     errors say how an estimate would vary with the training prompts; the bias of shrinking and of leaves is not in them.
 
     Args:
         n_estimators: trees.
         min_samples_leaf: graded outcomes of each provider that a leaf holds at least, on average; with missing
-            outcomes a leaf holds accordingly more prompts.
+            outcomes a leaf holds accordingly more prompts. Of a sequence, the size is taken whose trees predict
+            differences between providers best out-of-bag.
         max_features: share of the features tried at each split, in (0, 1], or "sqrt".
         max_samples: prompts that each tree sees at most.
         random_splits: share of the trees with random thresholds, in [0, 1].
@@ -46,7 +47,8 @@ class ForestPolicy(Policy):
         seed: of bootstrap and splits.
 
     Attributes:
-        belief_: share of the linear part, and the factors of what providers share and of what tells them apart.
+        min_samples_leaf_: the size that was used.
+        belief_: share of the linear part, and the factors of what providers share, of their differences, and of cost.
         feature_importances_: (p,) mean decrease of impurity in the trees, sums to 1.
 
     >>> rng = np.random.default_rng(0)
@@ -60,7 +62,7 @@ class ForestPolicy(Policy):
     def __init__(
         self,
         n_estimators: int = 100,
-        min_samples_leaf: int = 10,
+        min_samples_leaf: int | Sequence[int] = 10,
         max_features: float | str = 0.33,
         max_samples: int = 10_000,
         random_splits: float = 0.5,
@@ -81,10 +83,14 @@ class ForestPolicy(Policy):
 
     def _fit(self, data: Outcomes) -> None:
         """Grow the trees, choose what to believe of them, and fold it into the leaves."""
-        params = {name: value for name, value in self.get_params(deep=False).items() if name != "calibrate"}
-        model = learn(data, Settings(**params), self.calibrate)
-        self.belief_ = model.belief
-        self.error_factor_, self.mean_error_ = sampling_errors(data, Settings(**params), self.calibrate, model)
+        params = self.get_params(deep=False)
+        sizes = params.pop("min_samples_leaf")
+        sizes = sizes if isinstance(sizes, Sequence) else [sizes]
+        del params["calibrate"]
+        settings = select_leaf(data, [Settings(min_samples_leaf=size, **params) for size in sizes])
+        model = learn(data, settings, self.calibrate)
+        self.belief_, self.min_samples_leaf_ = model.belief, settings.min_samples_leaf
+        self.error_factor_, self.mean_error_ = sampling_errors(data, settings, self.calibrate, model)
         self.scale_, self.offset_ = model.trees.scale, model.trees.mean.copy()
         self.linear_: Floats | None = None
         if model.weights is not None:
@@ -178,8 +184,12 @@ class ForestPolicy(Policy):
         return self
 
     def _state(self) -> Bundle:
-        meta = {"fitted": list(self.fitted_providers_), "beliefs": self.beliefs_}
-        meta["belief"] = asdict(self.belief_)
+        meta = {
+            "fitted": list(self.fitted_providers_),
+            "beliefs": self.beliefs_,
+            "belief": asdict(self.belief_),
+            "min_samples_leaf": self.min_samples_leaf_,
+        }
         arrays = {name: getattr(self, f"{name}_") for name in _ARRAYS}
         if self.linear_ is not None:
             arrays["linear"] = self.linear_
@@ -192,6 +202,7 @@ class ForestPolicy(Policy):
             setattr(self, f"{name}_", bundle.arrays[name])
         self.linear_ = bundle.arrays.get("linear")
         self.belief_ = Belief(**bundle.meta["belief"])
+        self.min_samples_leaf_ = bundle.meta["min_samples_leaf"]
         self._graph = bundle.onnx
         names = self._names
         self._start(tuple(bundle.meta["fitted"]))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from routelab.errors import PolicyError
 from routelab.policies.calibration import MOST, Belief, Linear, choose_belief, fit_linear
 from routelab.policies.outcomes import Floats, Outcomes
 from routelab.policies.trees import Rows, Settings, Trees, grow
@@ -64,6 +66,26 @@ def learn(data: Outcomes, settings: Settings, calibrate: bool) -> ForestModel:
         left_out = np.full(quality.shape, np.nan)
         left_out[graded] = linear.left_out
     return ForestModel(trees, choose_belief(unseen[:, :k], left_out, quality, cost, unseen[:, k : 2 * k]), linear)
+
+
+def select_leaf(data: Outcomes, candidates: Sequence[Settings]) -> Settings:
+    """The settings whose trees, out-of-bag, have the smallest squared error of differences between providers.
+
+    Differences are those to the mean of what was observed of the prompt: they decide on routes.
+
+    Raises:
+        PolicyError: there is nothing to choose from.
+    """
+    if not candidates:
+        raise PolicyError("ForestPolicy.min_samples_leaf is empty; give a leaf size, or several to choose from")
+    errors, k = [], len(data.providers)
+    for settings in candidates if len(candidates) > 1 else ():
+        rows = _sample(len(data.X), _MOST_ROWS, settings.seed)
+        trees = grow(data, settings)
+        error = data.quality[rows] - trees.mean[:k] - trees.out_of_bag(data.X, rows)[:, :k]
+        seen = error[~np.isnan(error).all(axis=1)]
+        errors.append(np.nanmean(np.square(seen - np.nanmean(seen, axis=1, keepdims=True))))
+    return candidates[int(np.argmin(errors))] if errors else candidates[0]
 
 
 def sampling_errors(data: Outcomes, settings: Settings, calibrate: bool, model: ForestModel) -> tuple[Floats, Floats]:
