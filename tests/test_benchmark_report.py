@@ -50,6 +50,6 @@ def test_the_title_of_the_figure_counts_runs_and_tells_leads_beyond_the_interval
     ax = plot_benchmark(pd.DataFrame([*ours, *theirs], columns=columns))
     expected = "forest: highest on 2 of 3 runs, ahead by more than the paired interval on 1"
     assert ax.get_title(loc="left").endswith(expected)
-    bold = {cell.get_text().split("\n")[0] for cell in ax.texts if cell.get_fontweight() == "bold"}
+    bold = {cell.get_text().split("\n")[0] for cell in ax.texts if cell.get_weight() == "bold"}
     assert bold == {"+.30", "+.20"}  # +.10 is never the highest
     plt.close(ax.figure)

@@ -145,7 +145,7 @@ def test_importance_counts_the_embedding_as_one_and_states_the_leader() -> None:
     ax = plots.plot_importance(names, np.array([0.3, 0.1, 0.2, 0.1, 0.1, 0.2]), top=2)
     assert [text.get_text() for text in ax.get_yticklabels()] == ["text embedding (4 columns)", "length"]
     assert [text.get_text() for text in ax.texts] == ["50.0%", "30.0%"]
-    assert ax.get_title(loc="left") == "text embedding (4 columns): 50% of what the forest learns"
+    assert ax.get_title(loc="left") == "text embedding (4 columns): 50% of the trees' decrease of impurity"
 
 
 def test_every_figure_has_a_title_both_units_and_colours_for_the_colour_blind() -> None:

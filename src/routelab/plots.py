@@ -231,7 +231,7 @@ def plot_importance(
         ax.margins(x=0.12)
         ax.set_xlabel("share of the impurity decrease")
         ax.set_ylabel("")
-        ax.set_title(title or f"{first}: {share:.0%} of what the forest learns", loc="left")
+        ax.set_title(title or f"{first}: {share:.0%} of the trees' decrease of impurity", loc="left")
     return ax
 
 

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 
 from routelab import plots
 
@@ -36,31 +35,29 @@ def plot_benchmark(rows: pd.DataFrame, *, ours: str = "forest") -> Axes:
         )
         for name in ("gap", "text")
     )
+    leads = int((gaps.idxmax() == ours).sum())
+    clear = int((known.loc[known["policy"] == ours, "difference_low"] > 0.0).sum())
+    values = gaps.to_numpy()
+    highest = values == np.nanmax(values, axis=0)
     with plots.theme():
-        ax = plots.new_axes(width=1.25 * gaps.shape[1] + 2.2, height=0.52 * len(gaps) + 1.4)
-        sns.heatmap(
-            gaps,
-            annot=texts.fillna(""),
-            fmt="",
-            annot_kws={"fontsize": 8.5},
-            cmap="RdBu",
-            vmin=-_EDGE,
-            vmax=_EDGE,
-            linewidths=1.0,
-            cbar=False,
-            ax=ax,
-        )
-        values = gaps.to_numpy()
-        highest = (values == np.nanmax(values, axis=0))[~np.isnan(values)]
-        for cell, best in zip(ax.texts, highest, strict=True):  # row by row, none where there is no gap
-            cell.set_fontweight("bold" if best else "normal")
-        ax.set(xlabel="", ylabel="")
-        ax.tick_params(labelsize=9)
-        ax.tick_params(axis="x", rotation=0)
-        leads = int((gaps.idxmax() == ours).sum())
-        clear = int((known.loc[known["policy"] == ours, "difference_low"] > 0.0).sum())
+        ax = plots.new_axes(width=1.25 * values.shape[1] + 2.2, height=0.52 * len(values) + 1.4)
+        ax.imshow(values, cmap="RdBu", vmin=-_EDGE, vmax=_EDGE, aspect="auto")
+        for row, column in np.argwhere(~np.isnan(values)):
+            ax.text(
+                column,
+                row,
+                texts.iloc[row, column],
+                color="white" if abs(values[row, column]) > 0.6 * _EDGE else "0.15",
+                weight="bold" if highest[row, column] else "normal",
+                fontsize=8.5,
+                ha="center",
+                va="center",
+            )
+        ax.set_xticks(range(values.shape[1]), gaps.columns, fontsize=9)
+        ax.set_yticks(range(len(values)), gaps.index, fontsize=9)
+        ax.grid(visible=False)
         ax.set_title(
-            f"Hull gap captured, 0 = best fixed mixture, 1 = oracle. {ours}: highest on {leads} of {gaps.shape[1]} "
+            f"Hull gap captured, 0 = best fixed mixture, 1 = oracle. {ours}: highest on {leads} of {values.shape[1]} "
             f"runs, ahead by more than the paired interval on {clear}",
             loc="left",
             fontsize=11,

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routelab.errors import PolicyError
+from routelab.policies.outcomes import checked
 
 
 def to_onnx(forest: Any, width: int) -> bytes:
@@ -81,10 +82,5 @@ class OnnxForest:
         Raises:
             PolicyError: the features have another width, or one is not finite.
         """
-        X = np.ascontiguousarray(X, dtype=np.float32)
-        if X.ndim != 2 or X.shape[1] != self.width:
-            raise PolicyError(f"the forest was fitted on {self.width} features, got an array of shape {X.shape}")
-        if not np.isfinite(X).all():
-            raise PolicyError(f"feature {np.argwhere(~np.isfinite(X))[0][1]} is not finite; impute it first")
-        values: NDArray[np.float32] = self._run(self._output, {"x": X})[0]
+        values: NDArray[np.float32] = self._run(self._output, {"x": checked(X, self.width)})[0]
         return values

@@ -61,6 +61,20 @@ class Outcomes:
         return cls(X, quality, cost, latency, names)
 
 
+def checked(X: Any, width: int) -> NDArray[np.float32]:
+    """Features (n, width) to predict from, as contiguous float32.
+
+    Raises:
+        PolicyError: another width than at fit, or a feature that is not finite.
+    """
+    rows: NDArray[np.float32] = np.ascontiguousarray(X, dtype=np.float32)
+    if rows.ndim != 2 or rows.shape[1] != width:
+        raise PolicyError(f"the policy was fitted on {width} features, got an array of shape {rows.shape}")
+    if not np.isfinite(rows).all():
+        raise PolicyError(f"feature {np.argwhere(~np.isfinite(rows))[0][1]} is not finite; impute it first")
+    return rows
+
+
 def check_belief(name: str, quality: float, cost: float, latency: float | None) -> None:
     """Refuse what cannot be believed of a provider that is added at run time.
 

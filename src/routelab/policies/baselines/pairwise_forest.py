@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from routelab.bundle import Bundle
 from routelab.errors import PolicyError
 from routelab.policies.base import Estimates, Features, Floats, Policy
-from routelab.policies.baselines.scaling import checked
 from routelab.policies.means import column_means, repeat_means
-from routelab.policies.outcomes import Outcomes
+from routelab.policies.outcomes import Outcomes, checked
 
 _DEPTH = 20
 _LEAVES = 1000

@@ -6,8 +6,8 @@ import numpy as np
 
 from routelab.bundle import Bundle
 from routelab.policies.base import Estimates, Features, Floats, Policy
-from routelab.policies.baselines.scaling import checked, column_groups, estimates_of, targets_of
-from routelab.policies.outcomes import Outcomes
+from routelab.policies.baselines.scaling import column_groups, estimates_of, targets_of
+from routelab.policies.outcomes import Outcomes, checked
 
 # Penalties tried, per prompt and standardised feature.
 _PENALTIES = np.logspace(-4.0, 4.0, 17)

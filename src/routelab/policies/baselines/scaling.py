@@ -7,9 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from routelab.errors import PolicyError
 from routelab.policies.base import Estimates, Features, Floats
-from routelab.policies.outcomes import Outcomes
+from routelab.policies.outcomes import Outcomes, checked
 
 
 def inverse_scale(X: Features) -> NDArray[np.float32]:
@@ -25,20 +24,6 @@ def inverse_scale(X: Features) -> NDArray[np.float32]:
     size = np.sqrt(np.mean(np.square(X, dtype=np.float64), axis=0))
     inverse: NDArray[np.float32] = np.where(size > 1e-12, 1.0 / np.maximum(size, 1e-12), 0.0).astype(np.float32)
     return inverse
-
-
-def checked(X: Features, width: int) -> NDArray[np.float32]:
-    """Features (n, width) as float32.
-
-    Raises:
-        PolicyError: another width than at fit, or a feature that is not finite.
-    """
-    X = np.asarray(X, dtype=np.float32)
-    if X.ndim != 2 or X.shape[1] != width:
-        raise PolicyError(f"the policy was fitted on {width} features, got an array of shape {X.shape}")
-    if not np.isfinite(X).all():
-        raise PolicyError(f"feature {np.argwhere(~np.isfinite(X))[0][1]} is not finite; impute it first")
-    return X
 
 
 def directions(X: Features, inverse: NDArray[np.float32]) -> NDArray[np.float32]:
