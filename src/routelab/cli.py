@@ -52,7 +52,7 @@ def evaluate(
         typer.Option(help="Share of the prompts that train, in (0, 1), or the column that says train or eval."),
     ] = None,
     policies: Annotated[str | None, typer.Option(help="Names with commas between; all when left out.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=10**9, help="Of everything random.")] = 0,
     repeats: Annotated[int, typer.Option(min=1, help="Random splits to average, with seeds N, N+1, …")] = 1,
     budgets: Annotated[
         str | None, typer.Option(help="USD per request, with commas between: the reward within each of them.")

@@ -17,9 +17,7 @@ from routelab.policies.outcomes import Floats
 
 _PENALTIES = np.logspace(-4.0, 3.0, 15)  # per prompt, on standardised features
 _HALVES = 40
-_DOUBT = 1.645  # standard errors, one-sided 95 %
-_FEWEST = 50  # prompts with all outcomes below which nothing is chosen
-MOST = 0.8  # of the prompts; where fewer have all outcomes, those few do not speak for the others
+_FEWEST = 50  # prompts below which nothing but the means is believed
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,38 +85,54 @@ def fit_linear(X: NDArray[np.float32], deviations: Floats) -> Linear:
     return Linear(coef, -centre @ coef, left_out)
 
 
-def choose_belief(trees: Floats, linear: Floats | None, quality: Floats, cost: Floats, cost_trees: Floats) -> Belief:
+def choose_belief(trees: Floats, linear: Floats, quality: Floats, cost: Floats, cost_trees: Floats) -> Belief:
     """Blend and shrink deviations of n training prompts, each predicted without its own outcome.
 
     The share of the linear part minimises the squared error of differences between providers. The factors of what
     providers share, of their differences and of cost are regression slopes. The last two are 0, so that requests are
-    routed by the training means, unless they route better than these beyond doubt (one-sided 95 %): by the mean height
-    of the cost-quality hull, cross-fitted over random halves of the prompts. Halves vary about as fresh samples of all
-    prompts would, which gives the standard error.
+    routed by the training means, unless they route better than these by more than one standard error (the rule of
+    Breiman et al., *Classification and Regression Trees*, 1984, §3.4.3): by the mean height of the cost-quality hull,
+    cross-fitted over random halves of the prompts. Halves vary about as fresh samples of all prompts would, which
+    gives the standard error.
 
     Args:
-        trees: (n, k) deviations of quality from the training means.
-        linear: (n, k) the same by the regression, or None.
-        quality: (n, k), cost: (n, k) USD: outcomes; prompts with a missing one are left out.
+        trees: (n, k) deviations of quality from the training means, NaN for a prompt that no tree left out.
+        linear: (n, k) the same by the regression.
+        quality: (n, k), cost: (n, k) USD: outcomes without gaps (``unbiased``).
         cost_trees: (n, k) USD, deviations of cost from the training means.
     """
-    known = ~np.isnan(np.hstack([trees, quality, cost])).any(axis=1)
-    if known.sum() < max(_FEWEST, MOST * len(quality)) or quality.shape[1] < 2:
-        slope = _observed_slope(trees, quality)
-        return Belief(common=slope, contrast=slope, cost=_observed_slope(cost_trees, cost))
-    trees, quality, cost, cost_trees = (block[known] for block in (trees, quality, cost, cost_trees))
+    known = ~np.isnan(trees).any(axis=1)
+    if known.sum() < _FEWEST:
+        return Belief(common=0.0, contrast=0.0, cost=0.0)
+    trees, linear, quality, cost, cost_trees = (block[known] for block in (trees, linear, quality, cost, cost_trees))
     mean, mean_cost = quality.mean(axis=0), cost.mean(axis=0)
-    actual, share = quality - mean, 0.0
-    if linear is not None:
-        step = _contrast(linear[known] - trees)
-        share = _slope(step, _contrast(actual - trees))
-        trees = (1.0 - share) * trees + share * linear[known]
+    actual = quality - mean
+    share = _slope(_contrast(linear - trees), _contrast(actual - trees))
+    trees = (1.0 - share) * trees + share * linear
     common = _slope(trees.mean(axis=1), actual.mean(axis=1))
-    contrast, dearer = _slope(_contrast(trees), _contrast(actual)), _observed_slope(cost_trees, cost)
+    contrast, dearer = _slope(_contrast(trees), _contrast(actual)), _slope(cost_trees, cost - mean_cost)
     learned = _heights(mean + contrast * _contrast(trees), mean_cost + dearer * cost_trees, quality, cost)
     gain = learned - _heights(np.tile(mean, (len(cost), 1)), mean_cost, quality, cost)
-    better = gain.mean() > _DOUBT * gain.std()
+    better = quality.shape[1] == 1 or gain.mean() > gain.std()
     return Belief(share, common, contrast if better else 0.0, dearer if better else 0.0)
+
+
+def unbiased(outcomes: Floats, mean: Floats) -> Floats:
+    """Outcomes (n, k) whose gaps are filled so that means and slopes keep their expectation.
+
+    A gap takes the provider's ``mean`` (k,); what was observed takes mean + deviation / share observed. It holds where
+    gaps do not depend on the outcome. Reference: Horvitz & Thompson, *A Generalization of Sampling Without Replacement
+    From a Finite Universe*, 1952.
+
+    >>> unbiased(np.array([[0.2], [0.4], [np.nan]]), np.array([0.3])).round(2)
+    array([[0.15],
+           [0.45],
+           [0.3 ]])
+    """
+    observed = ~np.isnan(outcomes)
+    share = np.maximum(observed.mean(axis=0), 1.0 / len(outcomes))
+    filled: Floats = mean + np.where(observed, outcomes - mean, 0.0) / share
+    return filled
 
 
 def _contrast(values: Floats) -> Floats:
@@ -131,12 +145,6 @@ def _slope(x: Floats, y: Floats) -> float:
     """Least-squares slope through the origin, held within [0, 1]; 0 where ``x`` says nothing."""
     size = float((x * x).sum())
     return float(np.clip((x * y).sum() / size, 0.0, 1.0)) if size > 0.0 else 0.0
-
-
-def _observed_slope(trees: Floats, quality: Floats) -> float:
-    """Slope over single cells, for logs that hold few outcomes of a prompt."""
-    known = ~np.isnan(trees) & ~np.isnan(quality)
-    return _slope(trees[known], (quality - np.nanmean(quality, axis=0))[known])
 
 
 def _heights(predicted: Floats, predicted_cost: Floats, quality: Floats, cost: Floats) -> Floats:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from typing import Self
 
 import numpy as np
@@ -26,24 +26,25 @@ class ForestPolicy(Policy):
     """A multi-output RandomForest (Breiman, *Random Forests*, 2001) over request features; one fit serves every λ.
 
     Its outputs are quality, cost and (where observed) latency of each provider. Half of its trees have random split
-    thresholds (Geurts et al., *Extremely Randomized Trees*, 2006): the two kinds err in different ways. Splits look for
-    what tells providers apart. Then, by predictions that did not see the prompt (out-of-bag), it is decided how much of
-    a ridge regression to blend in and how far to shrink towards the training means; without a signal in the features
-    requests are routed by the training means. All of this is folded into the leaves and one matrix of weights, so that
-    a decision costs a walk through the trees and one product. Standard
-    errors say how an estimate would vary with the training prompts; the bias of shrinking and of leaves is not in them.
+    thresholds (Geurts et al., *Extremely Randomized Trees*, 2006): the two kinds err in different ways. Splits look
+    for what tells providers apart. Then, by predictions that did not see the prompt (out-of-bag), it is decided how
+    much of a ridge regression to blend in and how far to shrink towards the training means; without a signal in the
+    features requests are routed by the training means. A request that comes several times counts once, with its
+    mean outcomes. All of this is folded into the leaves and one matrix of weights, so that a decision costs a walk
+    through the trees and one product. Standard errors say how an estimate would vary with the training prompts; the
+    bias of shrinking and of leaves is not in them.
 
     Args:
         n_estimators: trees.
         min_samples_leaf: graded outcomes of each provider that a leaf holds at least, on average; with missing
-            outcomes a leaf holds accordingly more prompts. Of a sequence, the size is taken whose trees predict
+            outcomes a leaf holds accordingly more prompts. Of a list, the size is taken whose trees predict
             differences between providers best out-of-bag.
         max_features: share of the features tried at each split, in (0, 1], or "sqrt".
         max_samples: prompts that each tree sees at most.
         random_splits: share of the trees with random thresholds, in [0, 1].
         calibrate: choose blend and shrinkage; else the trees are believed as they are.
         leaf_prior: with missing outcomes, the weight (in observations, > 0) of the provider's mean in each leaf.
-        n_jobs: threads of the fit; the result does not depend on it.
+        n_jobs: threads of the fit; what is learned does not depend on it.
         seed: of bootstrap and splits.
 
     Attributes:
@@ -62,7 +63,7 @@ class ForestPolicy(Policy):
     def __init__(
         self,
         n_estimators: int = 100,
-        min_samples_leaf: int | Sequence[int] = 10,
+        min_samples_leaf: int | list[int] = 10,
         max_features: float | str = 0.33,
         max_samples: int = 10_000,
         random_splits: float = 0.5,
@@ -83,9 +84,8 @@ class ForestPolicy(Policy):
 
     def _fit(self, data: Outcomes) -> None:
         """Grow the trees, choose what to believe of them, and fold it into the leaves."""
-        params = self.get_params(deep=False)
-        sizes = params.pop("min_samples_leaf")
-        sizes = sizes if isinstance(sizes, Sequence) else [sizes]
+        data, params = data.distinct(), self.get_params(deep=False)
+        sizes = np.atleast_1d(params.pop("min_samples_leaf")).tolist()
         del params["calibrate"]
         settings = select_leaf(data, [Settings(min_samples_leaf=size, **params) for size in sizes])
         model = learn(data, settings, self.calibrate)
@@ -131,8 +131,9 @@ class ForestPolicy(Policy):
         quality = outcomes[:, :k]
         if self.linear_ is not None:
             quality += X @ self.linear_
+        if quality.max(initial=0.0) > 1.0:  # the best arm is held, the others keep their distance to it
+            quality -= (quality.max(axis=1, keepdims=True) - 1.0).clip(0.0)
         np.maximum(outcomes, 0.0, out=outcomes)
-        np.minimum(quality, 1.0, out=quality)
         cost, latency = outcomes[:, k : 2 * k], outcomes[:, 2 * k :] if outcomes.shape[1] > 2 * k else None
         if self.providers_ == self.fitted_providers_ and not self.beliefs_:
             return Estimates(quality, cost, latency)
@@ -201,7 +202,7 @@ class ForestPolicy(Policy):
         for name in _ARRAYS:
             setattr(self, f"{name}_", bundle.arrays[name])
         self.linear_ = bundle.arrays.get("linear")
-        self.belief_ = Belief(**bundle.meta["belief"])
+        self.belief_ = Belief(**{part.name: float(bundle.meta["belief"][part.name]) for part in fields(Belief)})
         self.min_samples_leaf_ = bundle.meta["min_samples_leaf"]
         self._graph = bundle.onnx
         names = self._names

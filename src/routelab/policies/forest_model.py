@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routelab.errors import PolicyError
-from routelab.policies.calibration import MOST, Belief, Linear, choose_belief, fit_linear
+from routelab.policies.calibration import Belief, Linear, choose_belief, fit_linear, unbiased
 from routelab.policies.outcomes import Floats, Outcomes
 from routelab.policies.trees import Rows, Settings, Trees, grow
 
@@ -58,20 +58,19 @@ def learn(data: Outcomes, settings: Settings, calibrate: bool) -> ForestModel:
         return ForestModel(trees, Belief(), None)
     k = len(data.providers)
     rows = _sample(len(data.X), _MOST_ROWS, settings.seed)
-    quality, cost = data.quality[rows], data.cost[rows]
+    quality = unbiased(data.quality[rows], trees.mean[:k])
+    cost = unbiased(data.cost[rows], trees.mean[k : 2 * k])
     unseen = trees.out_of_bag(data.X, rows)
-    graded, linear, left_out = ~np.isnan(quality).any(axis=1), None, None
-    if graded.mean() >= MOST:
-        linear = fit_linear(data.X[rows[graded]], quality[graded] - trees.mean[:k])
-        left_out = np.full(quality.shape, np.nan)
-        left_out[graded] = linear.left_out
-    return ForestModel(trees, choose_belief(unseen[:, :k], left_out, quality, cost, unseen[:, k : 2 * k]), linear)
+    linear = fit_linear(data.X[rows], quality - trees.mean[:k])
+    belief = choose_belief(unseen[:, :k], linear.left_out, quality, cost, unseen[:, k : 2 * k])
+    return ForestModel(trees, belief, linear)
 
 
 def select_leaf(data: Outcomes, candidates: Sequence[Settings]) -> Settings:
     """The settings whose trees, out-of-bag, have the smallest squared error of differences between providers.
 
-    Differences are those to the mean of what was observed of the prompt: they decide on routes.
+    Differences are those to the mean of what was observed of the prompt: they decide on routes. Where no prompt has
+    two outcomes, it is the error of quality itself.
 
     Raises:
         PolicyError: there is nothing to choose from.
@@ -83,8 +82,9 @@ def select_leaf(data: Outcomes, candidates: Sequence[Settings]) -> Settings:
         rows = _sample(len(data.X), _MOST_ROWS, settings.seed)
         trees = grow(data, settings)
         error = data.quality[rows] - trees.mean[:k] - trees.out_of_bag(data.X, rows)[:, :k]
-        seen = error[~np.isnan(error).all(axis=1)]
-        errors.append(np.nanmean(np.square(seen - np.nanmean(seen, axis=1, keepdims=True))))
+        several = error[(~np.isnan(error)).sum(axis=1) > 1]  # none in a log of single answers
+        seen = several - np.nanmean(several, axis=1, keepdims=True) if len(several) else error
+        errors.append(np.nanmean(np.square(seen)))
     return candidates[int(np.argmin(errors))] if errors else candidates[0]
 
 
@@ -108,7 +108,7 @@ def sampling_errors(data: Outcomes, settings: Settings, calibrate: bool, model: 
         return np.ones(k), of_mean
     X, size = data.X[order[:probes]], max(10, settings.n_estimators // 4)
     small = replace(settings, n_estimators=size)
-    halves = [learn(_rows(data, part), small, calibrate) for part in parts]
+    halves = [learn(data.take(part), small, calibrate) for part in parts]
     within = np.mean([half.trees.spread(X, half.believed) for half in halves], axis=(0, 1))
     apart = np.square(halves[0].quality(X) - halves[1].quality(X)).mean(axis=0) / 2.0
     between = model.trees.spread(X, model.believed).mean(axis=0)
@@ -116,11 +116,6 @@ def sampling_errors(data: Outcomes, settings: Settings, calibrate: bool, model: 
     sampling = (apart - within / size).clip(0.0) * fewer + between / settings.n_estimators
     extra = (sampling - of_mean**2).clip(0.0)
     return np.sqrt(np.divide(extra, between, out=np.zeros(k), where=between > 0.0)), of_mean
-
-
-def _rows(data: Outcomes, rows: Rows) -> Outcomes:
-    latency = None if data.latency is None else data.latency[rows]
-    return Outcomes(data.X[rows], data.quality[rows], data.cost[rows], latency, data.providers)
 
 
 def _sample(n: int, most: int, seed: int) -> Rows:

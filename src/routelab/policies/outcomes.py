@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from routelab.errors import PolicyError
 
 Floats = NDArray[np.float64]
+_REPEATS = 10  # of a request on average, beyond which equal features do not mean equal requests
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,52 @@ class Outcomes:
             if unseen:
                 raise PolicyError(f"no {what} was ever observed for {', '.join(unseen)}; leave the provider out")
         return cls(X, quality, cost, latency, names)
+
+    def take(self, rows: NDArray[np.intp]) -> Outcomes:
+        """The prompts at ``rows``."""
+        latency = None if self.latency is None else self.latency[rows]
+        return Outcomes(self.X[rows], self.quality[rows], self.cost[rows], latency, self.providers)
+
+    def distinct(self) -> Outcomes:
+        """Each request once, with the means of what was observed of it.
+
+        Equal features mean the same request asked again, which would be on both sides of any split into seen and
+        unseen; unless so few rows are distinct that the features cannot tell requests apart. Then it is all of them.
+        """
+        group = same_rows(self.X)
+        count = int(group.max()) + 1
+        if count == len(group) or count * _REPEATS < len(group):
+            return self
+        first = np.unique(group, return_index=True)[1]
+        quality, cost, latency = (
+            None if block is None else _group_means(block, group, count)
+            for block in (self.quality, self.cost, self.latency)
+        )
+        assert quality is not None
+        assert cost is not None
+        return Outcomes(self.X[first], quality, cost, latency, self.providers)
+
+
+def same_rows(X: NDArray[np.float32]) -> NDArray[np.intp]:
+    """Number (n,) of each row among the distinct ones, in order of first appearance.
+
+    >>> same_rows(np.array([[2.0], [1.0], [2.0]]))
+    array([0, 1, 0])
+    """
+    import pandas as pd
+
+    numbers: NDArray[np.intp] = pd.factorize(np.array([row.tobytes() for row in X], dtype=object))[0]
+    return numbers
+
+
+def _group_means(values: Floats, group: NDArray[np.intp], count: int) -> Floats:
+    """Means (count, k) of what was observed in each group, NaN where nothing was."""
+    observed = ~np.isnan(values)
+    total, seen = np.zeros((count, values.shape[1])), np.zeros((count, values.shape[1]))
+    np.add.at(total, group, np.where(observed, values, 0.0))
+    np.add.at(seen, group, observed)
+    means: Floats = np.divide(total, seen, out=np.full(total.shape, np.nan), where=seen > 0.0)
+    return means
 
 
 def checked(X: Any, width: int) -> NDArray[np.float32]:

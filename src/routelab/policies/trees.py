@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -41,18 +42,23 @@ class Settings:
             not isinstance(self.max_features, str) and 0.0 < self.max_features <= 1.0
         )
         rules = {
-            "n_estimators": (self.n_estimators >= 1, "at least 1"),
-            "min_samples_leaf": (self.min_samples_leaf >= 1, "at least 1"),
+            "n_estimators": (_whole(self.n_estimators) >= 1, "a whole number, at least 1"),
+            "min_samples_leaf": (_whole(self.min_samples_leaf) >= 1, "a whole number, at least 1"),
             "max_features": (share, 'a share in (0, 1] or "sqrt"'),
-            "max_samples": (self.max_samples >= 1, "at least 1 prompt"),
+            "max_samples": (_whole(self.max_samples) >= 1, "a whole number, at least 1 prompt"),
             "random_splits": (0.0 <= self.random_splits <= 1.0, "a share in [0, 1]"),
             "leaf_prior": (0.0 < self.leaf_prior < math.inf, "a finite number above 0"),
-            "n_jobs": (self.n_jobs != 0, "a number of threads, or -1 for all"),
-            "seed": (self.seed >= 0, "a number ≥ 0"),
+            "n_jobs": (abs(_whole(self.n_jobs)) >= 1, "a number of threads, or -1 for all"),
+            "seed": (0 <= _whole(self.seed) < 2**32, "a whole number in [0, 2**32)"),
         }
         for name, (kept, wanted) in rules.items():
             if not kept:
                 raise PolicyError(f"ForestPolicy.{name} is {getattr(self, name)!r}; give {wanted}")
+
+
+def _whole(value: Any) -> float:
+    """The value, NaN where it is no whole number."""
+    return int(value) if isinstance(value, Integral) and not isinstance(value, bool) else math.nan
 
 
 @dataclass(frozen=True, slots=True)
