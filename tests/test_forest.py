@@ -276,16 +276,17 @@ def test_arguments_that_do_not_fit_together_are_named():
     assert ForestPolicy(2, n_jobs=1).fit(X, quality, cost).providers_ == ("0", "1", "2")
 
 
-@pytest.mark.parametrize("missing", [0.0, 0.6])
+@pytest.mark.parametrize("missing", [0.0, 0.6, "all but one"])
 def test_of_several_leaf_sizes_the_one_that_predicts_differences_best_is_used(missing, tmp_path):
     rng = np.random.default_rng(0)
     X, cost = rng.random((400, 3)).astype(np.float32), np.full((400, 2), 0.01)
     steps = np.where(np.floor(8 * X[:, [0]]) % 2 == 0, [[0.9, 0.1]], [[0.1, 0.9]])  # small leaves see the steps
     noise = rng.random((400, 2))
-    hidden = np.where(rng.random((400, 2)) < missing, np.nan, 0.0)
+    lost = rng.permuted([[True, False]] * 400, axis=1) if missing == "all but one" else rng.random((400, 2)) < missing
+    hidden = np.where(lost, np.nan, 0.0)
     sizes = [5, 150]
     for quality, expected in ((steps + hidden, 5), (noise + hidden, 150)):
-        policy = ForestPolicy(20, sizes[:: 1 if expected == 5 else -1], max_features=1.0, n_jobs=1)
+        policy = ForestPolicy(20, sizes[:: -1 if expected == 5 else 1], max_features=1.0, n_jobs=1)
         policy.fit(X, quality, cost + hidden)
         policy.save(tmp_path / str(expected))
         assert ForestPolicy.load(tmp_path / str(expected)).min_samples_leaf_ == policy.min_samples_leaf_ == expected
