@@ -97,6 +97,11 @@ def read_table(name: str, column: str | None = None) -> PerformanceTable:
     return table
 
 
+def takes_own_split(table: PerformanceTable, train_split: TrainSplit, repeats: int) -> bool:
+    """Whether ``splits_of`` gives the table's own split: it is asked for, or there is one and nothing else is."""
+    return repeats == 1 and (train_split == "split" or (train_split is None and table.splits is not None))
+
+
 def splits_of(
     table: PerformanceTable, train_split: TrainSplit, seed: int, repeats: int
 ) -> list[tuple[PerformanceTable, PerformanceTable]]:
@@ -108,7 +113,7 @@ def splits_of(
     """
     if train_split == "split" and repeats > 1:
         raise RoutelabError(f"{table.origin}: its own split is one split; give a fraction for {repeats} random ones")
-    if repeats == 1 and (train_split == "split" or (train_split is None and table.splits is not None)):
+    if takes_own_split(table, train_split, repeats):
         return [table.split()]
     fraction = FRACTION if train_split is None else float(train_split)
     return [table.split(fraction, seed=seed + repeat, column=None) for repeat in range(repeats)]
@@ -163,7 +168,7 @@ def evaluate_table(
         check_outcomes(train_table, f"{table.origin}, training split")
         check_outcomes(held_table, f"{table.origin}, evaluation split")
         check_budgets(budgets, train_table.quality, train_table.cost)
-    own = repeats == 1 and (train_split == "split" or (train_split is None and table.splits is not None))
+    own = takes_own_split(table, train_split, repeats)
     with threadpool_limits(limits=1), tqdm(total=len(sides) * (len(names) - len(left_out)), disable=None) as bar:
         done = [_run_all(*each, names, seed + repeat, left_out, bar) for repeat, each in enumerate(sides)]
         trials = []

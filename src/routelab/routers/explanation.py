@@ -187,7 +187,7 @@ def explain(
         objective: the trade-off.
         names: of the p columns.
         background: (m, p) features of other requests, with which the request is compared.
-        known: False where the policy's estimates are the same placeholders for every request, not worth showing.
+        known: False where the policy has learned nothing; its estimates, equal for every request, are then not shown.
 
     Raises:
         RoutelabError: the policy or the objective refuses.
