@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from routelab.pareto import find_pareto_optimal as find_pareto_optimal
     from routelab.pareto import pareto_mask as pareto_mask
     from routelab.performance_db import PerformanceDB as PerformanceDB
+    from routelab.policies import BudgetPacer as BudgetPacer
     from routelab.policies import Choice as Choice
     from routelab.policies import ClusterPolicy as ClusterPolicy
     from routelab.policies import EpsilonGreedyPolicy as EpsilonGreedyPolicy
@@ -51,6 +52,7 @@ _HOMES = {
     "pareto": ("find_pareto_optimal", "pareto_mask"),
     "performance_db": ("PerformanceDB",),
     "policies": (
+        "BudgetPacer",
         "Choice",
         "ClusterPolicy",
         "EpsilonGreedyPolicy",

@@ -16,6 +16,7 @@ from routelab.policies.baselines.plug_in import PlugInPolicy
 from routelab.policies.baselines.random import RandomPolicy
 from routelab.policies.baselines.ridge import RidgePolicy
 from routelab.policies.baselines.rule import RulePolicy
+from routelab.policies.budget import BudgetPacer
 from routelab.policies.epsilon_greedy import EpsilonGreedyPolicy
 from routelab.policies.forest import ForestPolicy
 from routelab.policies.forest_classifier import ForestClassifierPolicy
@@ -64,6 +65,7 @@ def load_policy(path: str | Path) -> Policy:
 
 __all__ = [
     "POLICIES",
+    "BudgetPacer",
     "Choice",
     "ClusterPolicy",
     "EpsilonGreedyPolicy",

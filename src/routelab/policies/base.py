@@ -4,87 +4,20 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
 from routelab.bundle import Bundle, read_bundle, write_bundle
 from routelab.errors import PolicyError
+from routelab.policies.choice import Choice, Estimates, Features, Floats
 from routelab.policies.objective import Objective
 from routelab.policies.outcomes import Outcomes
 
-Floats = NDArray[np.float64]
-Features = NDArray[np.floating[Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class Estimates:
-    """What a policy expects of each arm.
-
-    Args:
-        quality: (n, k) in [0, 1].
-        cost: (n, k) USD per request.
-        latency: (n, k) seconds, or None where no latency was ever observed.
-        quality_se: (n, k) standard error of ``quality``, or None.
-    """
-
-    quality: Floats
-    cost: Floats
-    latency: Floats | None = None
-    quality_se: Floats | None = None
-
-    def scores(self, objective: Objective) -> Floats:
-        """Constrained utility (n, k) under ``objective``."""
-        return objective.scores(self.quality, self.cost, self.latency)
-
-    def greedy(self, objective: Objective) -> Floats:
-        """One-hot (n, k) at the arm of the highest constrained utility."""
-        scores = self.scores(objective)
-        probabilities = np.zeros(scores.shape)
-        probabilities[np.arange(len(scores)), scores.argmax(axis=1)] = 1.0
-        return probabilities
-
-
-class Choice:
-    """One decision: the arm, its propensity and the estimates behind it.
-
-    Args:
-        arm: column index of the chosen provider.
-        propensity: probability in (0, 1] with which the policy chose this arm, or a function that computes it.
-        estimates: of this request, shapes (1, k), or a function that computes them.
-
-    A function is called once, when its value is first read (that is, when the decision is recorded).
-    """
-
-    __slots__ = ("_estimates", "_propensity", "arm")
-
-    def __init__(
-        self, arm: int, propensity: float | Callable[[], float], estimates: Estimates | Callable[[], Estimates]
-    ) -> None:
-        self.arm = arm
-        self._propensity = propensity
-        self._estimates = estimates
-
-    @property
-    def estimates(self) -> Estimates:
-        """What the policy expected of each arm, shapes (1, k)."""
-        if callable(self._estimates):
-            self._estimates = self._estimates()
-        return self._estimates
-
-    @property
-    def propensity(self) -> float:
-        """Probability of the chosen arm."""
-        if callable(self._propensity):
-            self._propensity = float(self._propensity())
-        return self._propensity
-
-    def __repr__(self) -> str:
-        return f"Choice(arm={self.arm}, propensity={self.propensity:.4g})"
+__all__ = ["Choice", "Estimates", "Features", "Floats", "Policy", "params_from_json", "params_to_json"]
 
 
 class Policy(BaseEstimator):
@@ -136,8 +69,8 @@ class Policy(BaseEstimator):
     def predict(self, X: Features) -> Estimates:
         """Estimates of every arm for (n, p) features."""
 
-    def update(self, x: Features, arm: int, reward: float, cost: float | None = None) -> None:
-        """Learn from one outcome of the chosen arm; only bandits can."""
+    def update(self, x: Features, arm: int, reward: float, cost: float | None = None, *, age: int = 0) -> None:
+        """Learn from one outcome of the chosen arm, whose decision is ``age`` decisions ago; only bandits can."""
         raise PolicyError(f"{type(self).__name__} learns by `fit` only; use a bandit policy for `update`")
 
     def action_probabilities(self, X: Features, objective: Objective) -> Floats:
@@ -161,6 +94,14 @@ class Policy(BaseEstimator):
     def remove_provider(self, name: str) -> Self:
         """Remove an arm at run time; the others keep what they learned."""
         raise PolicyError(f"{type(self).__name__} cannot remove {name!r}; fit it again without that provider")
+
+    def reprice_provider(self, name: str, factor: float) -> Self:
+        """From now on expect ``factor`` (≥ 0) times the cost of one arm: its price changed."""
+        raise PolicyError(f"{type(self).__name__} cannot reprice {name!r}; fit it again on the new costs")
+
+    def forget_provider(self, name: str, keep: float = 0.1) -> Self:
+        """Believe what is known of one arm as if only the share ``keep`` of it had been seen: it has drifted."""
+        raise PolicyError(f"{type(self).__name__} cannot forget {name!r}; fit it again on recent outcomes")
 
     @abstractmethod
     def _state(self) -> Bundle:

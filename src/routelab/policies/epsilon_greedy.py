@@ -58,9 +58,9 @@ class EpsilonGreedyPolicy(Policy):
         self._check_epsilon()
         self.base_.fit(data.X, data.quality, data.cost, data.latency, providers=data.providers)
 
-    def update(self, x: Features, arm: int, reward: float, cost: float | None = None) -> None:
+    def update(self, x: Features, arm: int, reward: float, cost: float | None = None, *, age: int = 0) -> None:
         """Let the base policy learn one outcome."""
-        self.base_.update(x, arm, reward, cost)
+        self.base_.update(x, arm, reward, cost, age=age)
 
     def add_provider(self, name: str, *, quality: float = 0.5, cost: float = 0.0, latency: float | None = None) -> Self:
         """Add an arm to the base policy."""
@@ -71,6 +71,16 @@ class EpsilonGreedyPolicy(Policy):
     def remove_provider(self, name: str) -> Self:
         """Remove an arm from the base policy."""
         self.base_.remove_provider(name)
+        return self
+
+    def reprice_provider(self, name: str, factor: float) -> Self:
+        """Reprice an arm of the base policy."""
+        self.base_.reprice_provider(name, factor)
+        return self
+
+    def forget_provider(self, name: str, keep: float = 0.1) -> Self:
+        """Let the base policy forget an arm."""
+        self.base_.forget_provider(name, keep)
         return self
 
     def predict(self, X: Features) -> Estimates:

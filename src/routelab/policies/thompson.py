@@ -78,7 +78,7 @@ class ThompsonPolicy(Policy):
         self.counts_ = np.delete(self.counts_, self._drop_name(name), axis=1)
         return self
 
-    def update(self, x: Features, arm: int, reward: float, cost: float | None = None) -> None:
+    def update(self, x: Features, arm: int, reward: float, cost: float | None = None, *, age: int = 0) -> None:
         """Learn one outcome of ``arm``: a reward in [0, 1] and, where known, a cost in USD.
 
         Raises:

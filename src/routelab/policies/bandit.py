@@ -1,0 +1,92 @@
+"""Bandit: a policy that learns from single outcomes, and whose memory fades by the decisions it makes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from routelab.errors import PolicyError
+from routelab.policies.base import Features, Floats, Policy
+
+
+class Bandit(Policy):
+    """What all bandits share: checks of an outcome, and a clock that counts decisions.
+
+    Forgetting counts decisions, not outcomes: outcomes that come late, or all at once, age by the decisions made since
+    theirs (``age``), and nothing fades while nobody decides. An outcome that no decision waits for (a log that is read
+    without choosing) counts as one.
+
+    Attributes:
+        clock_: decisions so far.
+        open_: decisions whose outcome has not come.
+    """
+
+    clock_: int = 0
+    open_: int = 0
+
+    def _decided(self) -> None:
+        """Count a decision."""
+        self.clock_ += 1
+        self.open_ += 1
+
+    def _arrived(self, arm: int, reward: float, cost: float | None, age: int) -> None:
+        """Check one outcome and count it.
+
+        Raises:
+            PolicyError: the arm is unknown, the reward outside [0, 1], the cost negative, or the age no number ≥ 0.
+        """
+        if not 0 <= arm < len(self.providers_):
+            self.check_fitted()
+            raise PolicyError(f"arm {arm} is unknown; the policy has arms 0 to {len(self.providers_) - 1}")
+        if not 0.0 <= reward <= 1.0:
+            raise PolicyError(f"reward {reward!r} is outside [0, 1]; scale it first")
+        if cost is not None and not 0.0 <= cost < math.inf:
+            raise PolicyError(f"cost {cost!r} is no number ≥ 0 in USD")
+        if not age >= 0:
+            raise PolicyError(f"age {age!r} is no number of decisions ≥ 0")
+        if self.open_:
+            self.open_ -= 1
+        else:
+            self.clock_ += 1
+
+    def update_many(
+        self,
+        X: Features,
+        arms: Sequence[int],
+        rewards: Sequence[float] | Floats,
+        costs: Sequence[float] | Floats | None = None,
+        ages: Sequence[int] | None = None,
+    ) -> None:
+        """Learn m outcomes in their order.
+
+        Args:
+            X: (m, p) features.
+            arms: (m,) chosen columns.
+            rewards: (m,) in [0, 1].
+            costs: (m,) USD, NaN = unknown, or None.
+            ages: (m,) decisions made since each, or None for none.
+
+        Raises:
+            PolicyError: an outcome is refused; those before it are learned.
+        """
+        for row, (x, arm, reward) in enumerate(zip(X, arms, rewards, strict=True)):
+            cost = None if costs is None or math.isnan(costs[row]) else float(costs[row])
+            self.update(x, int(arm), float(reward), cost, age=0 if ages is None else int(ages[row]))
+
+
+def check_forgetting(name: str, forgetting: float) -> None:
+    """Refuse a forgetting factor outside (0, 1]; ``name`` is of the policy."""
+    if not 0.0 < forgetting <= 1.0:
+        raise PolicyError(f"{name}.forgetting is {forgetting!r}; give a factor per decision in (0, 1], 1 for none")
+
+
+def check_keep(keep: float) -> None:
+    """Refuse a share of evidence to keep outside (0, 1]."""
+    if not 0.0 < keep <= 1.0:
+        raise PolicyError(f"keep is {keep!r}; give a share in (0, 1]")
+
+
+def check_factor(factor: float) -> None:
+    """Refuse a price that changes by what is no factor ≥ 0."""
+    if not 0.0 <= factor < math.inf:
+        raise PolicyError(f"a price cannot change by the factor {factor!r}; give a finite number ≥ 0")
