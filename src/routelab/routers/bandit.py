@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from routelab.features import Matrix, RequestFeaturizer
+from routelab.features import RequestFeaturizer
 from routelab.performance_db import PerformanceDB
 from routelab.policies import EpsilonGreedyPolicy, Objective, Policy
 from routelab.providers import Provider, ProviderPool
+from routelab.reduction import Matrix
 from routelab.request import LLMRequest
 from routelab.routers.base import Router, typical_cost
 
