@@ -132,7 +132,7 @@ def replay(
         table,
         scenario=scenario,
         policy=policy,
-        budgets=parse_budgets(budget),
+        budgets=parse_budgets(budget, "--budget"),
         cost_weight=cost_weight,
         settings=parse_settings(settings or []),
         seeds=seeds,

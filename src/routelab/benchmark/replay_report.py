@@ -85,7 +85,8 @@ def replay_table(
     train_table, held_table = (
         cut_at_date(table) if scenario == "drift" else splits_of(table, train_split, seed, repeats=1)[0]
     )
-    featurizer = RequestFeaturizer(n_components=min(COMPONENTS, train_table.n), seed=seed).fit(train_table)
+    components = min(COMPONENTS, train_table.n)
+    featurizer = RequestFeaturizer(n_components=components, standardize=True, seed=seed).fit(train_table)
     train = Split.of(train_table, featurizer).complete(f"{table.origin}, learning part")
     held = Split.of(held_table, featurizer).complete(f"{table.origin}, scored part")
     warm = None if warm_start is None else train

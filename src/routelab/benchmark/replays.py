@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,7 @@ from routelab.benchmark.runs import learns_online, new_policy
 from routelab.errors import PolicyError, RoutelabError
 from routelab.evaluation.budget import mixture_within
 from routelab.evaluation.crossfit import Curve
-from routelab.evaluation.replay import Replay, replay_stream
+from routelab.evaluation.replay import DriftDetector, Replay, replay_stream
 from routelab.evaluation.scenarios import SCENARIOS, build
 from routelab.evaluation.split import Split
 from routelab.evaluation.stream import Stream
@@ -38,9 +38,11 @@ class Plan:
         settings: of the scenario, instead of its defaults.
         warm_start: full outcomes that the policy is fitted on before the stream; None = a cold start.
         learning_part: whether the stream has one; without it, the scored part is all.
+        monitor: makes the drift detector of each run; None = without one.
 
     Raises:
-        RoutelabError: an unknown scenario or policy, or an offline policy without outcomes to be fitted on.
+        RoutelabError: an unknown scenario or policy, an offline policy without outcomes to be fitted on, or a budget
+            or cost weight out of range.
     """
 
     scenario: str
@@ -50,9 +52,10 @@ class Plan:
     settings: Mapping[str, Any] = field(default_factory=dict)
     warm_start: Split | None = None
     learning_part: bool = True
+    monitor: Callable[[], DriftDetector] | None = None
 
     def __post_init__(self) -> None:
-        """Refuse names that mean nothing, and policies that could never learn."""
+        """Refuse what could not be run."""
         if self.scenario not in SCENARIOS:
             raise RoutelabError(f"no scenario {self.scenario!r}; known are {', '.join(SCENARIOS)}")
         if self.policy not in POLICIES:
@@ -63,6 +66,7 @@ class Plan:
                 f"policy {self.policy!r} does not learn online; those that do are {online}. "
                 "Or fit it beforehand: --warm-start with the name of the table"
             )
+        self.trade_off()
 
     def trade_off(self) -> Objective | BudgetPacer:
         """A pacer of its own for one run, or the objective."""
@@ -100,7 +104,9 @@ def run_seed(plan: Plan, train: Split, held: Split, seed: int) -> SeedRun:
     with threadpool_limits(limits=1):
         stream = plan.stream(train, held, rng)
         policy = plan.new_policy(stream, seed)
-        run = replay_stream(policy, stream, plan.trade_off(), rng, learn=learns_online(type(policy)))
+        monitor = None if plan.monitor is None else plan.monitor()
+        online = learns_online(type(policy))
+        run = replay_stream(policy, stream, plan.trade_off(), rng, learn=online, monitor=monitor)
     return SeedRun(run, stream.start, seed_scores(stream, run, plan.budget, seed))
 
 

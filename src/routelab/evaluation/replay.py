@@ -24,8 +24,8 @@ _KEEP = 0.1  # of the evidence of an arm that drifted
 class DriftDetector(Protocol):
     """Tells when a provider's rewards leave what was expected of them."""
 
-    def update(self, provider: str, residual: float) -> bool:
-        """Learn reward − expected quality of one outcome; True when the provider has drifted."""
+    def update(self, provider: str, residual: float) -> object:
+        """Learn reward − expected quality of one outcome; something true when the provider has drifted."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
