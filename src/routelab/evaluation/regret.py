@@ -63,10 +63,9 @@ def hindsight_price(quality: Floats, cost: Floats, budget: float) -> float:
     0.1
     """
     absent = np.isnan(quality) | np.isnan(cost)
-    dearest = float(np.nanmax(cost))
     # an arm that is not there: worse and dearer than any that is
-    there = np.where(absent, 0.0, quality), np.where(absent, 2.0 * dearest, cost)
-    weights = cost_weight_sweep(cost)
+    there = np.where(absent, 0.0, quality), np.where(absent, 2.0 * np.nanmax(cost), cost)
+    weights = cost_weight_sweep(there[1])
     for _ in range(_REFINEMENTS):
         kept = oracle_curve(*there, weights).cost.mean(axis=0) <= budget
         if kept[0] or not kept.any():
