@@ -19,6 +19,7 @@ from routelab.tables.splitting import same_texts
 from routelab.tables.table import PerformanceTable
 
 COMPONENTS = 25  # of the embedding: what a bandit can learn from some thousand outcomes
+_NAMES = ("provider", "task")  # settings that are text whatever they look like
 
 
 def report_of(plan: Plan, runs: Sequence[SeedRun], table: str, warm_start: str | None = None) -> dict[str, Any]:
@@ -113,21 +114,21 @@ def _unseen(name: str, held: PerformanceTable) -> PerformanceTable:
 
 
 def parse_settings(pairs: Sequence[str]) -> dict[str, Any]:
-    """``--set key=value`` as a mapping: numbers, true, false and null as in JSON, all else as text.
+    """``--set key=value`` as a mapping: numbers, true and false as in JSON, all else (and any name) as text.
 
     Raises:
         RoutelabError: no "=" in it.
 
-    >>> parse_settings(["factor=0.5", "announced=false", "provider=large"])
-    {'factor': 0.5, 'announced': False, 'provider': 'large'}
+    >>> parse_settings(["factor=0.5", "announced=false", "provider=7"])
+    {'factor': 0.5, 'announced': False, 'provider': '7'}
     """
     settings: dict[str, Any] = {}
     for pair in pairs:
-        key, equals, value = pair.partition("=")
+        key, equals, value = (part.strip() for part in pair.partition("="))
         if not equals:
             raise RoutelabError(f"--set {pair!r} has no '='; write it as factor=0.1")
         try:
-            settings[key.strip()] = json.loads(value)
+            settings[key] = value if key in _NAMES else json.loads(value)
         except json.JSONDecodeError:
-            settings[key.strip()] = value
+            settings[key] = value
     return settings

@@ -67,6 +67,8 @@ def price_cut(
     stream = _in_thirds(stationary(train, held, rng), ("before", "cut", "after"))
     arm = _arm(train, provider, int(train.cost.mean(axis=0).argmax()))
     _check("price-cut", "factor", factor, 1e-6, np.inf)
+    if not isinstance(announced, bool):
+        raise RoutelabError(f"scenario 'price-cut': setting 'announced' is {announced!r}; give true or false")
     begin, end = _steps(stream, 1)
     cost = stream.cost.copy()
     cost[begin:end, arm] *= factor
