@@ -14,6 +14,8 @@ from routelab import cli
 from routelab.benchmark.replay_report import replay_table
 from routelab.benchmark.replays import Plan, run_plans
 from routelab.evaluation.scenarios import SCENARIOS
+from routelab.evaluation.split import Split
+from routelab.features import RequestFeaturizer
 from routelab.tables.sources import load_source
 from streams import part
 from tables import hard_and_easy, table_of, with_split, write_csv
@@ -150,6 +152,19 @@ def test_a_policy_that_does_not_learn_online_is_fitted_on_the_learning_part():
     (report,) = replay_table(whole, "t", warm_start="t", **settings)
     assert report["warm_start"] == "t"
     assert all(phase["shares"]["large"] > 0.2 for phase in report["phases"])  # it cannot know of the outage
+
+
+def test_the_learning_part_is_not_streamed_after_a_fit_on_it():
+    whole = table_of(hard_and_easy(240))
+    settings = {"scenario": "budget", "policy": "knn", "budgets": [0.004], "seeds": 1, "n_jobs": 1}
+    (report,) = replay_table(whole, "t", warm_start="t", **settings)
+    featurizer = RequestFeaturizer(standardize=True)
+    train, held = whole.split(seed=0)
+    learning, scored = Split.of(train, featurizer.fit(train)), Split.of(held, featurizer)
+    plan = Plan("budget", "knn", 0.004, warm_start=learning, learning_part=False)
+    ((run,),) = run_plans([plan], learning, scored, seeds=1, n_jobs=1)
+    assert report["per_seed"] == [run.scores]
+    assert (run.start, len(run.replay.arms)) == (0, held.n)
 
 
 @pytest.mark.parametrize(
