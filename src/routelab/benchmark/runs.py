@@ -66,8 +66,15 @@ def why_left_out(name: str, providers: int, prompts: int) -> str | None:
     )
 
 
-def _learns_online(kind: type[Policy]) -> bool:
+def learns_online(kind: type[Policy]) -> bool:
+    """Whether a policy learns from single outcomes."""
     return kind.update is not Policy.update
+
+
+def new_policy(kind: type[Policy], objective: Objective, seed: int) -> Policy:
+    """A policy that has learned nothing, told its objective and seed where it takes them."""
+    known = kind().get_params(deep=False)
+    return kind(**{name: value for name, value in (("objective", objective), ("seed", seed)) if name in known})
 
 
 def _objectives(kind: type[Policy], own_each: bool, train: Split, settings: int) -> list[Objective]:
@@ -83,9 +90,8 @@ def _objectives(kind: type[Policy], own_each: bool, train: Split, settings: int)
 
 def learned(kind: type[Policy], train: Split, objective: Objective, seed: int) -> Policy:
     """A policy fitted on the training prompts; a bandit passes over them once, in an order of its own."""
-    known = kind().get_params(deep=False)
-    policy = kind(**{name: value for name, value in (("objective", objective), ("seed", seed)) if name in known})
-    if not _learns_online(kind):
+    policy = new_policy(kind, objective, seed)
+    if not learns_online(kind):
         return policy.fit(train.X, train.quality, train.cost, train.latency, providers=train.providers)
     seen = train.complete("training split")
     for provider in seen.providers:
@@ -116,7 +122,7 @@ def run_policy(name: str, train: Split, held: Split, seed: int, settings: int = 
     if name not in POLICIES:
         raise PolicyError(f"no policy {name!r}; known are {', '.join(POLICIES)}")
     kind = POLICIES[name]
-    own_each = _learns_online(kind) or "objective" in kind().get_params(deep=False)
+    own_each = learns_online(kind) or "objective" in kind().get_params(deep=False)
     objectives = _objectives(kind, own_each, train, settings)
     first = learned(kind, held if kind is OraclePolicy else train, objectives[0], seed)
 
