@@ -212,7 +212,7 @@ def by_quadrature(mean: np.ndarray, deviation: np.ndarray, arm: int) -> float:
 @settings(max_examples=40, deadline=None)
 def test_propensities_of_normal_draws_are_exact_to_a_ten_thousandth(arms):
     mean, deviation = np.array([m for m, _ in arms]), np.array([10.0**log for _, log in arms])
-    found = normal_argmax_probabilities(mean, deviation)
+    found = normal_argmax_probabilities(mean[None], deviation[None])[0]
     assert found.sum() == pytest.approx(1.0)
     best = int(found.argmax())
     if deviation.min() > 1e-3:

@@ -15,10 +15,10 @@ from routelab.benchmark.replays import Plan, SeedRun, run_plans
 from routelab.errors import RoutelabError, TableError
 from routelab.evaluation.split import Split, cut_at_date
 from routelab.features import RequestFeaturizer
+from routelab.reduction import COMPONENTS
 from routelab.tables.splitting import same_texts
 from routelab.tables.table import PerformanceTable
 
-COMPONENTS = 25  # of the embedding: what a bandit can learn from some thousand outcomes
 _NAMES = ("provider", "task")  # settings that are text whatever they look like
 
 
@@ -86,8 +86,7 @@ def replay_table(
     train_table, held_table = (
         cut_at_date(table) if scenario == "drift" else splits_of(table, train_split, seed, repeats=1)[0]
     )
-    components = min(COMPONENTS, train_table.n)
-    featurizer = RequestFeaturizer(n_components=components, standardize=True, seed=seed).fit(train_table)
+    featurizer = contexts(train_table, seed)
     train = Split.of(train_table, featurizer).complete(f"{table.origin}, learning part")
     held = Split.of(held_table, featurizer).complete(f"{table.origin}, scored part")
     warm = None if warm_start is None else train
@@ -97,6 +96,11 @@ def replay_table(
     plans = [replace(plan, budget=budget) for budget in budgets] or [plan]
     done = run_plans(plans, train, held, seeds=seeds, seed=seed, n_jobs=n_jobs)
     return [report_of(each, runs, name, warm_start) for each, runs in zip(plans, done, strict=True)]
+
+
+def contexts(table: PerformanceTable, seed: int) -> RequestFeaturizer:
+    """What bandits see of a request: the embedding in 25 components, every column standardised on ``table``."""
+    return RequestFeaturizer(n_components=min(COMPONENTS, table.n), standardize=True, seed=seed).fit(table)
 
 
 def _unseen(name: str, held: PerformanceTable) -> PerformanceTable:

@@ -158,7 +158,7 @@ class LinearBandit(Bandit):
         self._decided()
         return Choice(
             arm,
-            lambda: float(self._probabilities(utility, deviation)[arm]),
+            lambda: float(self._probabilities(utility[None], deviation[None])[0, arm]),
             lambda: self._estimates(quality[None], cost[None], deviation[None]),
         )
 
@@ -166,13 +166,12 @@ class LinearBandit(Bandit):
         """A function that gives the (k,) probabilities of the present state, even after later updates."""
         quality, cost, deviation = self._believed_one(x)
         utility = self._utility(quality, cost, objective)
-        return lambda: self._probabilities(utility, deviation)
+        return lambda: self._probabilities(utility[None], deviation[None])[0]
 
     def action_probabilities(self, X: Features, objective: Objective) -> Floats:
         """Probability (n, k) of each arm for each row of (n, p) features."""
         quality, cost, deviation = self._believed(X)
-        utility = self._utility(quality, cost, objective)
-        return np.array([self._probabilities(*row) for row in zip(utility, deviation, strict=True)]).reshape(cost.shape)
+        return self._probabilities(self._utility(quality, cost, objective), deviation)
 
     @abstractmethod
     def _choose(self, utility: Floats, deviation: Floats, rng: np.random.Generator) -> int:
@@ -180,7 +179,7 @@ class LinearBandit(Bandit):
 
     @abstractmethod
     def _probabilities(self, utility: Floats, deviation: Floats) -> Floats:
-        """With what probability ``_choose`` takes each arm, (k,)."""
+        """With what probability ``_choose`` takes each arm, each row of (n, k) by itself."""
 
     def add_provider(self, name: str, *, quality: float = 0.5, cost: float = 0.0, latency: float | None = None) -> Self:
         """Add an arm, believed to have these means until it is observed; one outcome outweighs that belief.
