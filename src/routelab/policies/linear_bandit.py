@@ -53,6 +53,8 @@ class LinearBandit(Bandit):
         z = np.empty(len(seen) + 1)
         z[0] = 1.0
         z[1:] = seen
+        if not z @ z < np.inf:
+            raise PolicyError(f"feature {np.flatnonzero(~np.isfinite(x))[0]} is not finite; impute it first")
         if self.arms_.width != len(z):
             self._open(z)
         return z
@@ -69,8 +71,6 @@ class LinearBandit(Bandit):
         self.check_fitted()
         if self.arms_.width:
             raise PolicyError(f"the policy has learned on {self.arms_.width - 1} features, got {len(z) - 1}")
-        if not np.isfinite(z).all():
-            raise PolicyError(f"feature {np.flatnonzero(~np.isfinite(z[1:]))[0]} is not finite; impute it first")
         self.arms_.open(z)
 
     def _fit(self, data: Outcomes) -> None:
@@ -95,8 +95,6 @@ class LinearBandit(Bandit):
         """
         z = self._input(x)
         self._check(arm, reward, cost, age)
-        if not z @ z < np.inf:
-            raise PolicyError(f"feature {np.flatnonzero(~np.isfinite(x))[0]} is not finite; impute it first")
         self._arrived()
         self._learn(x, z, arm, self._unflipped(reward), cost, age)
 
@@ -130,8 +128,6 @@ class LinearBandit(Bandit):
         expected = arms.coefs @ z
         k = len(expected) // 2
         deviation = np.sqrt(arms.spread(z, self.clock_)) * arms.sigma
-        if not deviation[0] < np.inf:
-            raise PolicyError(f"feature {np.flatnonzero(~np.isfinite(x))[0]} is not finite; impute it first")
         return expected[:k], expected[k:], deviation
 
     def _estimates(self, quality: Floats, cost: Floats, deviation: Floats) -> Estimates:
