@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from routelab.bundle import Bundle
 from routelab.errors import PolicyError
+from routelab.policies.bandit import check_factor
 from routelab.policies.base import Choice, Estimates, Features, Floats, Policy
 from routelab.policies.calibration import Belief
 from routelab.policies.forest_model import learn, sampling_errors, select_leaf
@@ -182,6 +183,23 @@ class ForestPolicy(Policy):
         """
         self._drop_name(name)
         self.beliefs_.pop(name, None)
+        return self
+
+    def reprice_provider(self, name: str, factor: float) -> Self:
+        """Expect ``factor`` (≥ 0) times the cost of one arm.
+
+        Raises:
+            PolicyError: the name is unknown, or the factor is no finite number ≥ 0.
+        """
+        self._position(name)
+        check_factor(factor)
+        if name in self.beliefs_:
+            quality, cost, latency = self.beliefs_[name]
+            self.beliefs_[name] = [quality, (cost or 0.0) * factor, latency]
+        else:
+            column = len(self.fitted_providers_) + self.fitted_providers_.index(name)
+            self.scale_[column] *= factor
+            self.offset_[column] *= factor
         return self
 
     def _state(self) -> Bundle:
