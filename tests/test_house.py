@@ -20,7 +20,7 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 ROOMS = [
     "errors",
     "arrays request",
-    "bundle embedders lexical files",
+    "bundle embedders lexical reduction files",
     "hull",
     "pareto tables",
     "features",

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from routelab.policies import ForestClassifierPolicy as ForestClassifierPolicy
     from routelab.policies import ForestPolicy as ForestPolicy
     from routelab.policies import KNNPolicy as KNNPolicy
+    from routelab.policies import LinTSPolicy as LinTSPolicy
+    from routelab.policies import LinUCBPolicy as LinUCBPolicy
     from routelab.policies import MeansPolicy as MeansPolicy
     from routelab.policies import Objective as Objective
     from routelab.policies import OraclePolicy as OraclePolicy
@@ -61,6 +63,8 @@ _HOMES = {
         "ForestClassifierPolicy",
         "ForestPolicy",
         "KNNPolicy",
+        "LinTSPolicy",
+        "LinUCBPolicy",
         "MeansPolicy",
         "Objective",
         "OraclePolicy",

@@ -17,10 +17,9 @@ from routelab.bundle import Bundle, read_bundle, write_bundle
 from routelab.embedders import EMBEDDERS, Embedder, make_embedder
 from routelab.errors import PolicyError, RoutelabError
 from routelab.lexical import LEXICAL_NAMES, lexical_counts
+from routelab.reduction import Matrix, column_scaling, principal_components
 from routelab.request import REQUEST_NAMES, LLMRequest, request_values
 from routelab.tables.table import PerformanceTable
-
-Matrix = NDArray[np.float32]
 
 
 class RequestFeaturizer(TransformerMixin, BaseEstimator):
@@ -35,6 +34,9 @@ class RequestFeaturizer(TransformerMixin, BaseEstimator):
         n_components: reduce the embedding by a PCA fitted on the training prompts; None keeps it whole.
         providers: names of the load slots; empty takes those of the table given to ``fit``.
         seed: of the PCA's solver.
+        standardize: centre each column on the training requests and divide it by its standard deviation there (the
+            embedding as a whole by that of its widest dimension), as linear policies like it. A column that never
+            varied becomes 0.
 
     Attributes:
         providers_: names of the load slots (k,).
@@ -56,11 +58,13 @@ class RequestFeaturizer(TransformerMixin, BaseEstimator):
         n_components: int | None = None,
         providers: Sequence[str] = (),
         seed: int = 0,
+        standardize: bool = False,
     ) -> None:
         self.embedder = embedder
         self.n_components = n_components
         self.providers = providers
         self.seed = seed
+        self.standardize = standardize
 
     def fit(self, X: PerformanceTable | Sequence[LLMRequest], y: None = None) -> Self:
         """Fix the columns from the training requests.
@@ -85,25 +89,20 @@ class RequestFeaturizer(TransformerMixin, BaseEstimator):
         if self.embedder_ is not None:
             self.embedder_.fit(texts)
             if self.n_components is not None:
-                self._fit_components(self.embedder_.embed(texts))
+                vectors = self.embedder_.embed(texts)
+                self.mean_, self.components_ = principal_components(vectors, self.n_components, self.seed)
+        self.scaling_: Matrix | None = None
         self._name_columns()
+        if self.standardize:
+            self.scaling_ = column_scaling(self.transform(X), self.width_before_embedding_)
+            self._name_columns()
         rows = sample_rows(len(requests), self.seed)
         sample = X.take(rows) if isinstance(X, PerformanceTable) else [requests[row] for row in rows]
         self.background_ = self.transform(sample)
         return self
 
-    def _fit_components(self, vectors: Matrix) -> None:
-        from sklearn.decomposition import PCA
-
-        most = min(vectors.shape)
-        if not 1 <= (self.n_components or 0) <= most:
-            raise RoutelabError(
-                f"RequestFeaturizer.n_components is {self.n_components}; with {len(vectors)} training prompts and "
-                f"{vectors.shape[1]} dimensions give a number from 1 to {most}, or None"
-            )
-        pca = PCA(self.n_components, svd_solver="full", random_state=self.seed).fit(vectors.astype(np.float64))
-        self.mean_ = pca.mean_.astype(np.float32)
-        self.components_ = pca.components_.astype(np.float32)
+    def _scaled(self, raw: Matrix) -> Matrix:
+        return raw if self.scaling_ is None else (raw - self.scaling_[0]) * self.scaling_[1]
 
     def _name_columns(self) -> None:
         names = [*REQUEST_NAMES, *(f"load_{name}" for name in self.providers_)]
@@ -144,12 +143,11 @@ class RequestFeaturizer(TransformerMixin, BaseEstimator):
         for row, request in enumerate(requests):
             out[row, :start] = request_values(request)
             out[row, after:stop] = self._surface(request)
-        slots = self._table_load(X) if load is None else load
-        if slots is not None:
+        if (slots := self._table_load(X) if load is None else load) is not None:
             out[:, start:after] = slots
         if self.embedder_ is not None:
             out[:, stop:] = self._embed([request.prompt for request in requests])
-        return out
+        return self._scaled(out)
 
     def transform_one(self, request: LLMRequest, load: Mapping[str, float] | None = None) -> Matrix:
         """Features (p,) float32 of one request, given the load of each provider by name: the decision path."""
@@ -162,7 +160,7 @@ class RequestFeaturizer(TransformerMixin, BaseEstimator):
         out[after:stop] = self._surface(request)
         if self.embedder_ is not None:
             out[stop:] = self._embed([request.prompt])[0]
-        return out
+        return self._scaled(out)
 
     def _surface(self, request: LLMRequest) -> tuple[float, ...]:
         if self.has_text_ and not request.prompt.strip():
@@ -193,8 +191,8 @@ class RequestFeaturizer(TransformerMixin, BaseEstimator):
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
         arrays = {} if self.embedder_ is None else _state(self.embedder_)[1]
-        reduction = {"pca_mean": self.mean_, "pca_components": self.components_}
-        return arrays | {name: array for name, array in reduction.items() if array is not None}
+        fitted = {"pca_mean": self.mean_, "pca_components": self.components_, "scaling": self.scaling_}
+        return arrays | {name: array for name, array in fitted.items() if array is not None}
 
     def save(self, path: str | Path) -> None:
         """Write the fitted featurizer to the folder ``path``; own embedder objects are the caller's to keep."""
@@ -209,6 +207,7 @@ class RequestFeaturizer(TransformerMixin, BaseEstimator):
             "own_names": list(self.own_names_),
             "has_text": self.has_text_,
             "seed": self.seed,
+            "standardize": self.standardize,
             "embedder_meta": {} if self.embedder_ is None else _state(self.embedder_)[0],
         }
         write_bundle(path, Bundle(type(self).__name__, meta, self._arrays() | {"background": self.background_}))
@@ -224,10 +223,12 @@ class RequestFeaturizer(TransformerMixin, BaseEstimator):
         meta, arrays = bundle.meta, dict(bundle.arrays)
         if "background" not in arrays:
             raise PolicyError(f"{path} was saved by an older routelab; fit and save the featurizer again")
-        self = cls(meta["embedder"], meta["n_components"], tuple(meta["providers"]), meta["seed"])
+        settings = meta["embedder"], meta["n_components"], tuple(meta["providers"]), meta["seed"]
+        self = cls(*settings, meta.get("standardize", False))
         self.providers_, self.own_names_ = tuple(meta["providers"]), tuple(meta["own_names"])
         self.has_text_, self.background_ = meta["has_text"], arrays.pop("background")
         self.mean_, self.components_ = arrays.pop("pca_mean", None), arrays.pop("pca_components", None)
+        self.scaling_ = arrays.pop("scaling", None)
         self.embedder_ = None if meta["embedder"] is None else make_embedder(meta["embedder"])
         if self.embedder_ is not None:
             self.embedder_.restore(meta["embedder_meta"], arrays)

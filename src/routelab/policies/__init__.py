@@ -20,6 +20,7 @@ from routelab.policies.budget import BudgetPacer
 from routelab.policies.epsilon_greedy import EpsilonGreedyPolicy
 from routelab.policies.forest import ForestPolicy
 from routelab.policies.forest_classifier import ForestClassifierPolicy
+from routelab.policies.linear import LinTSPolicy, LinUCBPolicy
 from routelab.policies.means import MeansPolicy
 from routelab.policies.objective import Objective
 from routelab.policies.thompson import ThompsonPolicy
@@ -38,6 +39,8 @@ POLICIES: dict[str, type[Policy]] = {
     "forest-classifier": ForestClassifierPolicy,
     "epsilon-greedy": EpsilonGreedyPolicy,
     "thompson": ThompsonPolicy,
+    "linucb": LinUCBPolicy,
+    "lints": LinTSPolicy,
     "oracle": OraclePolicy,
 }
 
@@ -74,6 +77,8 @@ __all__ = [
     "ForestClassifierPolicy",
     "ForestPolicy",
     "KNNPolicy",
+    "LinTSPolicy",
+    "LinUCBPolicy",
     "MeansPolicy",
     "Objective",
     "OraclePolicy",

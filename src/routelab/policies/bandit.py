@@ -21,16 +21,26 @@ class Bandit(Policy):
         open_: decisions whose outcome has not come.
     """
 
+    forgetting: float
+    flip_share: float
     clock_: int = 0
     open_: int = 0
+
+    def _check_settings(self) -> None:
+        """Refuse settings of memory and trust that mean nothing."""
+        if not 0.0 < self.forgetting <= 1.0:
+            told = "give a factor per decision in (0, 1], 1 for none"
+            raise PolicyError(f"{type(self).__name__}.forgetting is {self.forgetting!r}; {told}")
+        if not 0.0 <= self.flip_share < 0.5:
+            raise PolicyError(f"{type(self).__name__}.flip_share is {self.flip_share!r}; give a share in [0, 0.5)")
 
     def _decided(self) -> None:
         """Count a decision."""
         self.clock_ += 1
         self.open_ += 1
 
-    def _arrived(self, arm: int, reward: float, cost: float | None, age: int) -> None:
-        """Check one outcome and count it.
+    def _check(self, arm: int, reward: float, cost: float | None, age: int) -> None:
+        """Refuse an outcome that cannot be.
 
         Raises:
             PolicyError: the arm is unknown, the reward outside [0, 1], the cost negative, or the age no number ≥ 0.
@@ -44,10 +54,20 @@ class Bandit(Policy):
             raise PolicyError(f"cost {cost!r} is no number ≥ 0 in USD")
         if not age >= 0:
             raise PolicyError(f"age {age!r} is no number of decisions ≥ 0")
+
+    def _arrived(self) -> None:
+        """Count an outcome."""
         if self.open_:
             self.open_ -= 1
         else:
             self.clock_ += 1
+
+    def _unflipped(self, reward: float) -> float:
+        """An unbiased guess of the reward where a share ρ comes as 1 − reward: (shown − ρ)/(1 − 2ρ).
+
+        Natarajan et al., *Learning with Noisy Labels*, 2013, lemma 1; it may lie outside [0, 1].
+        """
+        return (reward - self.flip_share) / (1.0 - 2.0 * self.flip_share) if self.flip_share else reward
 
     def update_many(
         self,
@@ -72,12 +92,6 @@ class Bandit(Policy):
         for row, (x, arm, reward) in enumerate(zip(X, arms, rewards, strict=True)):
             cost = None if costs is None or math.isnan(costs[row]) else float(costs[row])
             self.update(x, int(arm), float(reward), cost, age=0 if ages is None else int(ages[row]))
-
-
-def check_forgetting(name: str, forgetting: float) -> None:
-    """Refuse a forgetting factor outside (0, 1]; ``name`` is of the policy."""
-    if not 0.0 < forgetting <= 1.0:
-        raise PolicyError(f"{name}.forgetting is {forgetting!r}; give a factor per decision in (0, 1], 1 for none")
 
 
 def check_keep(keep: float) -> None:

@@ -68,8 +68,8 @@ class BudgetPacer:
     """Trade-offs for one request after the other, so that mean cost keeps to a budget while quality is maximised.
 
     Instead of a budget it may hold a floor of mean quality at the least cost, and beside either a ceiling of mean
-    latency. The prices are steered by what happened (see ``Dual``), whatever the policy; no horizon is needed. A budget
-    below the cheapest provider's cost cannot be kept: the price then stays at its upper end, which chooses the cheapest.
+    latency. The prices are steered by what happened (see ``Dual``), whatever the policy; no horizon is needed. A
+    budget below the cheapest cost cannot be kept: the price then stays at its upper end, which chooses the cheapest.
 
     Args:
         budget: USD per request on average, > 0, or None with ``min_quality``.

@@ -9,10 +9,11 @@ import numpy as np
 
 from routelab.db_records import Outcome, new_decision_id
 from routelab.errors import RoutelabError
-from routelab.features import Matrix, RequestFeaturizer
+from routelab.features import RequestFeaturizer
 from routelab.performance_db import PerformanceDB
 from routelab.policies import BudgetPacer, Choice, Objective, Policy
 from routelab.providers import Provider, ProviderPool
+from routelab.reduction import Matrix
 from routelab.request import LLMRequest
 from routelab.routers.decision import PriceChange, RoutingDecision
 from routelab.routers.explanation import Explanation, explain

@@ -6,10 +6,10 @@ import hashlib
 from dataclasses import asdict, dataclass
 
 from routelab.db_records import Decision
-from routelab.features import Matrix
 from routelab.policies import Estimates, Objective
 from routelab.policies.base import Floats
 from routelab.providers import Provider
+from routelab.reduction import Matrix
 from routelab.request import LLMRequest
 
 

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from routelab.errors import RoutelabError
-from routelab.features import Matrix
 from routelab.policies import Estimates, Objective, Policy
 from routelab.policies.attribution import feature_groups, shapley
 from routelab.policies.base import Features, Floats
+from routelab.reduction import Matrix
 
 _HEADER = {"quality": "quality", "± SE": "quality_se", "USD per 1,000": "cost_usd", "latency (s)": "latency_s"}
 _HEADER |= {"utility": "utility", "propensity": "propensity"}

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 from routelab.db_records import Outcome
 from routelab.errors import RoutelabError
-from routelab.features import Matrix
 from routelab.providers import Completion
+from routelab.reduction import Matrix
 
 
 @dataclass(frozen=True, slots=True)

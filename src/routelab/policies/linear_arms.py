@@ -1,0 +1,259 @@
+"""Online ridge regressions of quality and cost, one pair per arm, in arrays over arms."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from routelab.policies.symmetric import add_outer, inverse, inverse_error
+
+Floats = NDArray[np.float64]
+
+_LEVEL_PRECISION = 0.01  # of the intercept a priori: one outcome outweighs it a hundredfold
+_NOISE, _NOISE_WEIGHT = 0.05, 5.0  # variance of a reward around its estimate a priori, and for how many it counts
+_RECENT = 300  # outcomes of an arm that its noise and its mean cost are averaged over
+_CHECKED_EVERY = 256  # outcomes of an arm
+_TOLERANCE = 1e-8
+_ARRAYS = ("precision", "covariance", "coef", "stamps", "mass", "noise", "costs", "latency", "scale")
+
+
+class LinearArms:
+    """State of k arms over d = p + 1 inputs, the first of them constant.
+
+    Arm a believes quality = z·θ_a + noise with θ_a ~ N(coef, σ_a²·covariance), and cost likewise on the same
+    covariance (both are seen together). An outcome is a Kalman step: gain g/(1 + z·g) with g = covariance·z
+    (Sherman & Morrison, 1950). The intercept walks at random with variance ``wander``·σ_a² per decision (West &
+    Harrison, *Bayesian Forecasting and Dynamic Models*, 1997, ch. 2): an arm that was not tried for long becomes
+    uncertain, and a change of level is learned. ``forgetting`` γ lets all evidence fade by γ per decision, down to the
+    prior. Precision is kept beside its inverse: the drift of the inverse is measured, and mended.
+
+    Args:
+        ridge: prior precision of the coefficients in units of 1/σ²; None takes the mean squared norm of the
+            features, so that features explain a priori as much variance as there is noise.
+        wander: ≥ 0, variance of the level per decision in units of σ².
+        forgetting: γ in (0, 1].
+
+    Attributes:
+        precision, covariance: (k, d, d), inverse to each other. coef: (2, k, d) of quality and cost.
+        stamps: (k,) decisions at which an arm was last brought up to date. mass: (k,) share of its prior left.
+        noise: (2, k) recent mean squared error and outcomes seen. costs: (2, k) the same of cost.
+        latency: (k,) seconds, NaN = unknown. scale: (2,) ridge in use, outcomes that it was taken from.
+    """
+
+    def __init__(self, ridge: float | None, wander: float, forgetting: float) -> None:
+        self.ridge, self.wander, self.forgetting = ridge, wander, forgetting
+        self.scale, self.norm = np.array([0.0 if ridge is None else ridge, 0.0]), 0.0
+        self.costs, self.noise = np.zeros((2, 0)), np.zeros((2, 0))
+        self.latency, self.stamps, self.mass = np.zeros(0), np.zeros(0), np.zeros(0)
+        self.coef = np.zeros((2, 0, 0))
+        self.precision = self.covariance = np.zeros((0, 0, 0))
+        self.levels: list[tuple[float, float]] = []  # what was believed of arms before the width is known
+
+    @property
+    def width(self) -> int:
+        """d, or 0 while no features were seen."""
+        return self.coef.shape[2]
+
+    def prior(self) -> Floats:
+        """Diagonal (d,) of the prior precision."""
+        return np.concatenate([[_LEVEL_PRECISION], np.full(self.width - 1, self.scale[0])])
+
+    def open(self, z: Floats) -> None:
+        """Take the width, and where it is free the ridge, from the first input (d,)."""
+        if self.ridge is None and self.scale[0] == 0.0:
+            self.scale[0] = float(z[1:] @ z[1:]) or 1.0
+        k, d = len(self.stamps), len(z)
+        self.coef = np.zeros((2, k, d))
+        self.coef[:, :, 0] = np.array(self.levels).T
+        self.precision = np.tile(np.diag(self.prior()), (k, 1, 1))
+        self.covariance = np.tile(np.diag(1.0 / self.prior()), (k, 1, 1))
+        self._ready()
+
+    def _ready(self) -> None:
+        """Views and numbers that choosing needs at hand."""
+        k, d = len(self.stamps), self.width
+        self.rows, self.coefs = self.covariance.reshape(k * d, d), self.coef.reshape(2 * k, d)
+        self.sigma = np.array([self._deviation(arm) for arm in range(k)])
+        self.floor = 0.2 * self.costs[0]
+
+    def _deviation(self, arm: int) -> float:
+        """σ of one arm, drawn towards what is believed of any."""
+        seen = min(self.noise.item(1, arm), _RECENT)
+        return math.sqrt((self.noise.item(0, arm) * seen + _NOISE * _NOISE_WEIGHT) / (seen + _NOISE_WEIGHT))
+
+    def add(self, quality: float, cost: float, latency: float | None, clock: int) -> None:
+        """One more arm with what is believed of it."""
+        self.levels.append((quality, cost))
+        self.stamps, self.mass = np.append(self.stamps, clock), np.append(self.mass, 1.0)
+        self.latency = np.append(self.latency, np.nan if latency is None else latency)
+        self.noise = np.column_stack([self.noise, np.zeros(2)])
+        self.costs = np.column_stack([self.costs, [cost, 0.0]])
+        if self.width:
+            level = np.zeros((2, 1, self.width))
+            level[:, 0, 0] = quality, cost
+            self.coef = np.concatenate([self.coef, level], axis=1)
+            self.precision = np.concatenate([self.precision, np.diag(self.prior())[None]])
+            self.covariance = np.concatenate([self.covariance, np.diag(1.0 / self.prior())[None]])
+            self._ready()
+
+    def drop(self, arm: int) -> None:
+        """Take out one arm."""
+        del self.levels[arm]
+        for name in ("stamps", "mass", "latency", "precision", "covariance"):
+            values = getattr(self, name)
+            setattr(self, name, np.delete(values, arm, axis=0) if len(values) else values)
+        self.noise, self.costs = np.delete(self.noise, arm, axis=1), np.delete(self.costs, arm, axis=1)
+        if self.width:
+            self.coef = np.ascontiguousarray(np.delete(self.coef, arm, axis=1))
+            self._ready()
+
+    def spread(self, z: Floats, clock: int) -> Floats:
+        """Variance (k,) of z·θ in units of σ², with what the time since an arm's last outcome adds."""
+        k = len(self.stamps)
+        variance: Floats = (self.rows @ z).reshape(k, -1) @ z
+        gap = clock - self.stamps
+        if self.forgetting < 1.0:
+            variance = np.minimum(variance / self.forgetting**gap, (z * z / self.prior()).sum())
+        return variance + self.wander * gap
+
+    def spreads(self, Z: Floats, clock: int) -> Floats:
+        """The same (n, k) for inputs (n, d)."""
+        variance = np.einsum("nd,kde,ne->nk", Z, self.covariance, Z, optimize=True)
+        gap = clock - self.stamps
+        if self.forgetting < 1.0:
+            variance = np.minimum(variance / self.forgetting**gap, (Z * Z / self.prior()).sum(axis=1)[:, None])
+        return np.asarray(variance + self.wander * gap)
+
+    def learn(self, z: Floats, arm: int, reward: float, cost: float | None, age: int, clock: int) -> None:
+        """One outcome of ``arm`` for the input (d,), whose decision is ``age`` decisions ago."""
+        if clock > self.stamps[arm]:
+            self._advance(arm, clock)
+        P, coef = self.covariance[arm], self.coef[:, arm]
+        noise = 1.0 if not age else self.forgetting**-age + self.wander * age
+        g = P @ z
+        total = noise + float(g @ z)
+        gain = g / total
+        expected = coef @ z
+        error = reward - float(expected[0])
+        coef[0] += error * gain
+        if cost is not None:
+            coef[1] += (cost - float(expected[1])) * gain
+            _average(self.costs, arm, cost)
+            self.floor[arm] = 0.2 * self.costs[0, arm]
+        add_outer(P, -1.0 / total, g)
+        add_outer(self.precision[arm], 1.0 / noise, z)
+        _average(self.noise, arm, error * error / total)
+        self.sigma[arm] = self._deviation(arm)
+        seen = int(self.noise[1, arm])
+        if self.ridge is None and self.scale[1] < _CHECKED_EVERY:
+            self._rescale(z)
+        elif seen % _CHECKED_EVERY == 0:
+            self.mend(arm, z)
+
+    def _advance(self, arm: int, clock: int) -> None:
+        """Let the evidence of one arm fade, and its level walk, up to now."""
+        P, A, gap = self.covariance[arm], self.precision[arm], clock - self.stamps[arm]
+        self.stamps[arm] = clock
+        if self.forgetting < 1.0:
+            kept = self.forgetting**gap
+            P /= kept
+            A *= kept
+            self.mass[arm] *= kept
+            if self.mass[arm] < 0.5:
+                self._refill(arm)
+        step = min(self.wander * gap, max(1.0 / _LEVEL_PRECISION - P[0, 0], 0.0))
+        if step:
+            add_outer(A, -1.0 / (1.0 / step + A[0, 0]), A[0].copy())
+            P[0, 0] += step
+
+    def _add_prior(self, arm: int, diagonal: Floats) -> None:
+        """Add a belief in the prior means of precision ``diagonal`` (d,)."""
+        towards = self.coef[:, arm] @ self.precision[arm]
+        towards[:, 0] += diagonal[0] * np.array(self.levels[arm])
+        self.precision[arm] += np.diag(diagonal)
+        self.covariance[arm] = inverse(self.precision[arm])
+        self.coef[:, arm] = towards @ self.covariance[arm]
+
+    def _refill(self, arm: int) -> None:
+        """Give back the part of the prior that faded."""
+        self._add_prior(arm, (1.0 - self.mass[arm]) * self.prior())
+        self.mass[arm] = 1.0
+
+    def _rescale(self, z: Floats) -> None:
+        """Follow the mean squared norm of the features; the ridge changes after 1, 2, 4, 8, … outcomes."""
+        self.scale[1] += 1.0
+        seen = int(self.scale[1])
+        self.norm += (float(z[1:] @ z[1:]) - self.norm) / seen
+        if seen & (seen - 1) or not self.norm:
+            return
+        change = np.append(0.0, np.full(self.width - 1, self.norm - self.scale[0]))
+        self.scale[0] = self.norm
+        for arm, mass in enumerate(self.mass):
+            self._add_prior(arm, mass * change)
+
+    def fit(self, X: Floats, quality: Floats, cost: Floats) -> None:
+        """Learn all observed cells of n prompts at once: inputs (n, d), outcomes (n, k), NaN = not observed."""
+        if self.ridge is None:
+            self.norm = float((X[:, 1:] ** 2).sum(axis=1).mean()) or 1.0
+            self.scale[:] = self.norm, _CHECKED_EVERY
+        self.open(X[0])
+        for arm, (reward, paid) in enumerate(zip(quality.T, cost.T, strict=True)):
+            self.coef[1, arm], *_ = self._regress(X, paid, self.levels[arm][1])
+            self.coef[0, arm], self.precision[arm], self.covariance[arm] = self._regress(X, reward, self.levels[arm][0])
+            Z, seen = X[~np.isnan(reward)], reward[~np.isnan(reward)]
+            left = 1.0 - np.einsum("nd,de,ne->n", Z, self.covariance[arm], Z, optimize=True)
+            self.noise[:, arm] = np.mean((seen - Z @ self.coef[0, arm]) ** 2 / left), len(seen)
+            self.costs[:, arm] = np.nanmean(paid), np.count_nonzero(~np.isnan(paid))
+        self._ready()
+
+    def _regress(self, X: Floats, values: Floats, level: float) -> tuple[Floats, Floats, Floats]:
+        """Coefficients (d,), precision and covariance (d, d) of one target (n,), NaN = not observed."""
+        Z, seen = X[~np.isnan(values)], values[~np.isnan(values)]
+        precision = np.diag(self.prior()) + Z.T @ Z
+        covariance = inverse(precision)
+        towards = Z.T @ seen
+        towards[0] += _LEVEL_PRECISION * level
+        return covariance @ towards, precision, covariance
+
+    def mend(self, arm: int, z: Floats) -> None:
+        """Invert anew where the inverse has drifted."""
+        if not inverse_error(self.precision[arm], self.covariance[arm], z) < _TOLERANCE:
+            self.covariance[arm] = inverse(self.precision[arm])
+
+    def keep(self, arm: int, share: float) -> None:
+        """Believe ``share`` of the evidence of one arm."""
+        self.precision[arm] *= share
+        self.covariance[arm] /= share
+        self.mass[arm] *= share
+        self._refill(arm)
+
+    def reprice(self, arm: int, factor: float) -> None:
+        """Costs of one arm from now on are ``factor`` times what they were."""
+        self.levels[arm] = self.levels[arm][0], self.levels[arm][1] * factor
+        self.coef[1, arm] *= factor
+        self.costs[0, arm] *= factor
+        self.floor = 0.2 * self.costs[0]
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Everything, as ``restore`` takes it."""
+        levels = np.array(self.levels).reshape(-1, 2)
+        return {name: getattr(self, name) for name in _ARRAYS} | {"levels": levels, "norm": np.array(self.norm)}
+
+    def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Inverse of ``arrays``."""
+        for name in _ARRAYS:
+            setattr(self, name, np.ascontiguousarray(arrays[name]))
+        self.levels = [(quality, cost) for quality, cost in arrays["levels"].tolist()]
+        self.norm = float(arrays["norm"])
+        self._ready()
+
+
+def _average(means: Floats, arm: int, value: float) -> None:
+    """Let ``value`` into the recent mean (first row) of one arm, and count it (second row)."""
+    mean, seen = means.item(0, arm), means.item(1, arm) + 1.0
+    means[0, arm] = mean + (value - mean) / min(seen, _RECENT)
+    means[1, arm] = seen

@@ -1,0 +1,196 @@
+"""LinearBandit: what LinUCB and LinTS share, linear estimates of each arm that are learned online."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Self
+
+import numpy as np
+
+from routelab.bundle import Bundle
+from routelab.errors import PolicyError
+from routelab.policies.bandit import Bandit, check_factor, check_keep
+from routelab.policies.base import Choice, Estimates, Features, Floats
+from routelab.policies.linear_arms import LinearArms
+from routelab.policies.objective import Objective
+from routelab.policies.outcomes import Outcomes, check_belief, checked
+
+
+class LinearBandit(Bandit):
+    """What LinUCB and LinTS share: quality and cost of each arm linear in the features, learned online.
+
+    Features should be centred and about of one scale (``RequestFeaturizer(n_components=25, standardize=True)``); an
+    intercept is added. See ``LinearArms`` for the model.
+    """
+
+    alpha: float
+    ridge: float | None
+    wander: float
+    forgetting: float
+    flip_share: float
+
+    @property
+    def arms_(self) -> LinearArms:
+        """State of the arms."""
+        if not hasattr(self, "_arms"):
+            self._check_settings()
+            for name, least in (("alpha", 0.0), ("wander", 0.0), ("ridge", np.nextafter(0.0, 1.0))):
+                value = getattr(self, name)
+                if value is not None and not least <= value < np.inf:
+                    raise PolicyError(f"{type(self).__name__}.{name} is {value!r}; give a finite number ≥ {least:g}")
+            self._arms = LinearArms(self.ridge, self.wander, self.forgetting)
+        return self._arms
+
+    def _input(self, x: Features) -> Floats:
+        """The features (p,) after a constant."""
+        z = np.empty(len(x) + 1)
+        z[0] = 1.0
+        z[1:] = x
+        if self.arms_.width != len(z):
+            self.check_fitted()
+            if self.arms_.width:
+                raise PolicyError(f"the policy has learned on {self.arms_.width - 1} features, got {len(x)}")
+            if not np.isfinite(z).all():
+                raise PolicyError(f"feature {np.flatnonzero(~np.isfinite(x))[0]} is not finite; impute it first")
+            self.arms_.open(z)
+        return z
+
+    def _inputs(self, X: Features) -> Floats:
+        """Features (n, p) after a column of ones."""
+        if len(X) and not self.arms_.width:
+            self._input(X[0])
+        return np.column_stack([np.ones(len(X)), checked(X, self.arms_.width - 1)])
+
+    def _fit(self, data: Outcomes) -> None:
+        """Warm start: as if every observed cell had been an outcome, all at once."""
+        if hasattr(self, "_arms"):
+            del self._arms
+        latency = np.full(len(data.providers), np.nan) if data.latency is None else np.nanmean(data.latency, axis=0)
+        for seconds in latency:
+            self.arms_.add(0.5, 0.0, None if np.isnan(seconds) else float(seconds), self.clock_)
+        self.arms_.fit(np.column_stack([np.ones(len(data.X)), data.X]), data.quality, data.cost)
+
+    def update(self, x: Features, arm: int, reward: float, cost: float | None = None, *, age: int = 0) -> None:
+        """Learn one outcome of ``arm``: a reward in [0, 1] and, where known, a cost in USD.
+
+        Raises:
+            PolicyError: the arm is unknown, a value out of range, or the features (p,) are of another width or not
+                finite; nothing is learned then.
+        """
+        z = self._input(x)
+        self._check(arm, reward, cost, age)
+        if not z @ z < np.inf:
+            raise PolicyError(f"feature {np.flatnonzero(~np.isfinite(x))[0]} is not finite; impute it first")
+        self._arrived()
+        self.arms_.learn(z, arm, self._unflipped(reward), cost, age, self.clock_)
+
+    def predict(self, X: Features) -> Estimates:
+        """Expected quality within [0, 1], cost, and the standard error of quality of each arm, each (n, k)."""
+        return self._estimates(*self._believed(X))
+
+    def _believed(self, X: Features) -> tuple[Floats, Floats, Floats]:
+        """Expected quality, cost and the standard error of quality, each (n, k)."""
+        self.check_fitted()
+        Z, arms = self._inputs(X), self.arms_
+        deviation = np.sqrt(arms.spreads(Z, self.clock_)) * arms.sigma
+        return Z @ arms.coef[0].T, np.maximum(Z @ arms.coef[1].T, arms.floor), deviation
+
+    def _estimates(self, quality: Floats, cost: Floats, deviation: Floats) -> Estimates:
+        """Of n requests, all (n, k)."""
+        latency = self.arms_.latency
+        known = None if np.isnan(latency).any() else np.tile(latency, (len(quality), 1))
+        return Estimates(quality.clip(0.0, 1.0), cost, known, deviation)
+
+    def _believed_one(self, x: Features) -> tuple[Floats, Floats, Floats]:
+        """The same (k,) for one request (p,): the decision path."""
+        z, arms = self._input(x), self.arms_
+        expected = arms.coefs @ z
+        k = len(expected) // 2
+        deviation = np.sqrt(arms.spread(z, self.clock_)) * arms.sigma
+        if not deviation[0] < np.inf:
+            raise PolicyError(f"feature {np.flatnonzero(~np.isfinite(x))[0]} is not finite; impute it first")
+        return expected[:k], np.maximum(expected[k:], arms.floor), deviation
+
+    def _utility(self, quality: Floats, cost: Floats, objective: Objective) -> Floats:
+        """Expected utility (…, k), −inf for arms that break a constraint."""
+        if not (objective.latency_weight or objective.constrained):
+            return quality - objective.cost_weight * cost
+        latency = None if np.isnan(self.arms_.latency).any() else np.broadcast_to(self.arms_.latency, quality.shape)
+        utility = objective.utility(quality, cost, latency)
+        if not objective.constrained:
+            return utility
+        return np.where(objective.feasible(quality.clip(0.0, 1.0), cost, latency), utility, -np.inf)
+
+    def select(self, x: Features, objective: Objective, rng: np.random.Generator) -> Choice:
+        """Choose an arm for the features (p,) of one request.
+
+        Raises:
+            PolicyError: the features are of another width or not finite, or there are no arms.
+        """
+        quality, cost, deviation = self._believed_one(x)
+        utility = self._utility(quality, cost, objective)
+        arm = self._choose(utility, deviation, rng)
+        self._decided()
+        return Choice(
+            arm,
+            lambda: float(self._probabilities(utility, deviation)[arm]),
+            lambda: self._estimates(quality[None], cost[None], deviation[None]),
+        )
+
+    def propensities(self, x: Features, objective: Objective) -> Callable[[], Floats]:
+        """A function that gives the (k,) probabilities of the present state, even after later updates."""
+        quality, cost, deviation = self._believed_one(x)
+        utility = self._utility(quality, cost, objective)
+        return lambda: self._probabilities(utility, deviation)
+
+    def action_probabilities(self, X: Features, objective: Objective) -> Floats:
+        """Probability (n, k) of each arm for each row of (n, p) features."""
+        quality, cost, deviation = self._believed(X)
+        utility = self._utility(quality, cost, objective)
+        return np.array([self._probabilities(*row) for row in zip(utility, deviation, strict=True)]).reshape(cost.shape)
+
+    @abstractmethod
+    def _choose(self, utility: Floats, deviation: Floats, rng: np.random.Generator) -> int:
+        """The arm, given expected utilities and their standard errors (k,)."""
+
+    @abstractmethod
+    def _probabilities(self, utility: Floats, deviation: Floats) -> Floats:
+        """With what probability ``_choose`` takes each arm, (k,)."""
+
+    def add_provider(self, name: str, *, quality: float = 0.5, cost: float = 0.0, latency: float | None = None) -> Self:
+        """Add an arm, believed to have these means until it is observed; one outcome outweighs that belief.
+
+        Raises:
+            PolicyError: the name is taken, or a belief is out of its range.
+        """
+        if name in self.providers_:
+            raise PolicyError(f"provider {name!r} is there already; remove it first")
+        check_belief(name, quality, cost, latency)
+        self.arms_.add(quality, cost, latency, self.clock_)
+        self._names = (*self.providers_, name)
+        return self
+
+    def remove_provider(self, name: str) -> Self:
+        """Remove an arm and what it learned; PolicyError where it is unknown or the last."""
+        self.arms_.drop(self._drop_name(name))
+        return self
+
+    def reprice_provider(self, name: str, factor: float) -> Self:
+        """From now on expect ``factor`` (≥ 0) times the cost of one arm; PolicyError for an unknown name or factor."""
+        check_factor(factor)
+        self.arms_.reprice(self._position(name), factor)
+        return self
+
+    def forget_provider(self, name: str, keep: float = 0.1) -> Self:
+        """Keep the share ``keep`` of the evidence of one arm: estimates stay, but become uncertain."""
+        check_keep(keep)
+        self.arms_.keep(self._position(name), keep)
+        return self
+
+    def _state(self) -> Bundle:
+        return Bundle("", {"clock": self.clock_, "open": self.open_}, self.arms_.arrays())
+
+    def _restore(self, bundle: Bundle) -> None:
+        self.clock_, self.open_ = bundle.meta["clock"], bundle.meta["open"]
+        self.arms_.restore(bundle.arrays)
