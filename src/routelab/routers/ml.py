@@ -24,7 +24,6 @@ from routelab.policies import (
 from routelab.providers import Provider, ProviderPool
 from routelab.request import LLMRequest
 from routelab.routers.base import Router, typical_cost
-from routelab.routers.decision import PriceChange
 from routelab.routers.training import (
     TrainingReport,
     answered_rows,
@@ -119,26 +118,30 @@ class MLRouter(Router):
         Raises:
             RoutelabError: there is no log, or it holds fewer than 20 answered requests.
         """
-        if self.db is None:
-            raise RoutelabError("MLRouter has no db to train on; give db=PerformanceDB(…), or fit the policy yourself")
-        changes = tuple(self.price_changes)
-        report, policy, data = await asyncio.to_thread(self._fit, self.db, changes)
-        self._serve(policy, data, len(changes))
+        data, known = await self._read()
+        report, policy = await asyncio.to_thread(self._fit, data)
+        self._serve(policy, data, known)
         return report
 
     def add_provider(self, provider: Provider, *, quality: float = 0.5, latency: float | None = None) -> None:
         """Add a provider at run time; its ``latency`` is believed to be the mean of the last training data."""
         super().add_provider(provider, quality=quality, latency=self._latency if latency is None else latency)
 
-    def _fit(self, db: PerformanceDB, changes: tuple[PriceChange, ...]) -> tuple[TrainingReport, Policy, TrainingData]:
-        data = read_valid(db, self.featurizer.feature_set_, changes)
+    async def _read(self) -> tuple[TrainingData, int]:
+        """What the log teaches now, read in a thread; and how many of the price changes that takes into account."""
+        if self.db is None:
+            raise RoutelabError("there is no db to train on; give db=PerformanceDB(…), or fit the policy yourself")
+        changes = tuple(self.price_changes)
+        return await asyncio.to_thread(read_valid, self.db, self.featurizer.feature_set_, changes), len(changes)
+
+    def _fit(self, data: TrainingData) -> tuple[TrainingReport, Policy]:
         names = self.pool.names
         rows = answered_rows(data, names)
         held = heldout_rows(data, rows, self.heldout, np.random.default_rng(self.seed))
         arms = graded_arms(data, names, rows[~held])
         policy = fit_rows(self.policy, data, arms, rows[~held])
         report = evaluate(policy, data, arms, rows[~held], rows[held], self.objective)
-        return report, fit_rows(self.policy, data, arms, rows), data
+        return report, fit_rows(self.policy, data, arms, rows)
 
     def _serve(self, policy: Policy, data: TrainingData, known_changes: int) -> None:
         """Let a new fit, which knows the first ``known_changes`` changes of prices, replace the policy in one step."""
@@ -154,8 +157,6 @@ class MLRouter(Router):
 
         Those that left the pool go; those without outcomes are believed to be as the others.
         """
-        for name in set(policy.providers_) - set(self.pool.names):
-            policy.remove_provider(name)
         for change in self.price_changes[known_changes:]:
             if change.provider in policy.providers_:
                 policy.reprice_provider(change.provider, change.factor)
@@ -163,3 +164,5 @@ class MLRouter(Router):
             if provider.name not in policy.providers_:
                 cost = typical_cost(provider.price)
                 policy.add_provider(provider.name, quality=self._quality, cost=cost, latency=self._latency)
+        for name in set(policy.providers_) - set(self.pool.names):
+            policy.remove_provider(name)

@@ -61,6 +61,12 @@ def read_valid(db: PerformanceDB, feature_set: str, changes: Sequence[PriceChang
     return replace(data, quality=quality, cost=cost)
 
 
+def without(data: TrainingData, request_ids: Collection[str]) -> TrainingData:
+    """The data with the answers to these requests ungraded."""
+    hidden = np.isin(data.request_ids.astype(str), list(request_ids))
+    return replace(data, quality=np.where(hidden[:, None], np.nan, data.quality))
+
+
 def answered_rows(data: TrainingData, names: Collection[str]) -> Rows:
     """Rows that hold a graded answer by one of the providers ``names``.
 
