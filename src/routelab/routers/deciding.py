@@ -78,7 +78,8 @@ class DecidingRouter:
         Raises:
             RoutelabError: one of them is not finite.
         """
-        x = self.featurizer.transform_one(request, self.pool.load())
+        with np.errstate(over="ignore"):  # it is refused right below
+            x = self.featurizer.transform_one(request, self.pool.load())
         if not np.isfinite(x).all():
             name = self.featurizer.feature_names_[int(np.flatnonzero(~np.isfinite(x))[0])]
             raise RoutelabError(f"feature {name!r} of the request is not finite as float32; give a smaller number")

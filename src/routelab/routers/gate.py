@@ -63,9 +63,9 @@ def latest_half(observed: Iterable[Observed]) -> list[Observed]:
 def judge(challenger: Policy, held: Sequence[Observed]) -> Verdict:
     """Prequential losses of champion and challenger on ``held`` outcomes, in order of decision.
 
-    The loss of a forecast is its squared error of quality plus that of cost, in units of the dearest provider's mean
-    cost. The champion's forecasts are those that it decided by. A challenger that learns online forecasts an outcome
-    before it learns it.
+    The loss of a forecast is its squared error of quality plus that of cost, each in units of the variance of these
+    outcomes, so that both weigh alike. The champion's forecasts are those that it decided by. A challenger that learns
+    online forecasts an outcome before it learns it.
 
     Raises:
         RoutelabError: fewer than 20 of the outcomes are of providers that the challenger knows.
@@ -74,9 +74,8 @@ def judge(challenger: Policy, held: Sequence[Observed]) -> Verdict:
     if len(held) < LEAST_OUTCOMES:
         raise RoutelabError(f"{len(held)} held-out outcomes are too few to judge on; record at least {LEAST_OUTCOMES}")
     truth = np.array([(one.quality, one.cost) for one in held])
-    names = np.array([one.provider for one in held])
-    dearest = max(truth[names == name, 1].mean() for name in set(names.tolist()))
-    unit = np.array([1.0, dearest or 1.0])
+    unit = truth.std(axis=0)
+    unit[unit == 0.0] = 1.0
     champion = np.array([one.expected for one in held])
     losses = [
         float((((forecast - truth) / unit) ** 2).sum(axis=1).mean())

@@ -38,7 +38,7 @@ class OnlineMLRouter(RetrainingRouter):
 
     A policy that learns by ``update`` (a bandit) learns every outcome at once. In addition, or else, the router
     retrains after ``retrain_after`` outcomes, ``retrain_every_s`` seconds or a drift, in a thread and one at a time.
-    A challenger is fitted on all but the later half of each provider's outcomes since the champion began to decide; it
+    A challenger is fitted on all but the later half of the champion's last 500 outcomes (of each provider's). It
     replaces the champion only if it forecasts that half at least as well (``gate.judge``), and is then served refitted
     on everything: the held-out half is the freshest evidence there is. What came during the fit is learned by both.
     The first fit of all replaces the rules without a gate. When a provider drifts (``DriftMonitor``), its outcomes

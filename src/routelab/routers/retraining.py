@@ -20,7 +20,7 @@ from routelab.routers.pending import Pending
 from routelab.routers.training import TrainingReport, answered_rows, fit_rows, graded_arms, without
 from routelab.routers.versions import Retired, Version
 
-_KEPT_OUTCOMES = 10_000  # of the present version, for the gate
+_KEPT_OUTCOMES = 500  # of the present version: the gate judges on the later half
 _KEPT_VERSIONS = 3
 
 
