@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
+import numpy as np
+
 from routelab.db_records import Outcome
 from routelab.errors import RoutelabError
 from routelab.policies import Choice, Policy
@@ -98,7 +100,8 @@ class Router(DecidingRouter):
         expected = policy.predict(x[None, :])
         scores = expected.scores(objective)[0]
         choice = Choice(max(left, key=lambda j: scores[j]), 1.0, expected)
-        return self._commit(request, x, policy, objective, choice, f"{type(policy).__name__} after failure", owed=owed)
+        certain, label = np.eye(len(scores))[choice.arm], f"{type(policy).__name__} after failure"
+        return self._commit(request, x, policy, objective, choice, lambda: certain, label, owed)
 
     def _await_grade(self, decision_id: str, completion: Completion) -> None:
         """Keep an answer until its grade comes; a budget counts its cost now."""

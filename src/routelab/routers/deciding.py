@@ -12,6 +12,7 @@ from routelab.errors import RoutelabError
 from routelab.features import RequestFeaturizer
 from routelab.performance_db import PerformanceDB
 from routelab.policies import BudgetPacer, Choice, Objective, Policy
+from routelab.policies.base import Floats
 from routelab.providers import Provider, ProviderPool
 from routelab.reduction import Matrix
 from routelab.request import LLMRequest
@@ -101,8 +102,9 @@ class DecidingRouter:
     def decide(self, request: LLMRequest) -> RoutingDecision:
         """Choose a provider and record the decision; nothing is executed."""
         policy, x, objective = self.acting_policy(), self.features(request), self.present_objective()
+        probabilities = policy.propensities(x, objective)  # of the state that chooses: choosing may change it
         choice = policy.select(x, objective, self.rng)
-        return self._commit(request, x, policy, objective, choice, type(policy).__name__)
+        return self._commit(request, x, policy, objective, choice, probabilities, type(policy).__name__)
 
     def _commit(
         self,
@@ -111,14 +113,11 @@ class DecidingRouter:
         policy: Policy,
         objective: Objective,
         choice: Choice,
+        probabilities: Callable[[], Floats],
         label: str,
-        *,
-        owed: float | None = None,
+        owed: float = 0.0,
     ) -> RoutingDecision:
-        """Record ``choice`` and remember it until its outcome comes.
-
-        ``owed`` (USD) is what other providers cost before they failed: with it, no draw was involved.
-        """
+        """Record ``choice`` and remember it until its outcome comes; ``owed`` (USD) is what failed providers cost."""
         name = policy.providers_[choice.arm]
         decision = RoutingDecision(
             decision_id=new_decision_id(),
@@ -130,11 +129,10 @@ class DecidingRouter:
             policy=label,
         )
         if self.db is not None:
-            drawn = owed is None
             record = decision.record(
                 request,
                 x,
-                policy.propensities(x, objective)() if drawn else np.eye(len(policy.providers_))[choice.arm],
+                probabilities(),
                 decided_at=self.clock(),
                 feature_set=self.featurizer.feature_set_,
                 policy_version=self.policy_version,
@@ -149,7 +147,7 @@ class DecidingRouter:
                 number=self.pending.count + 1,
                 version=self.policy_version if policy is self.policy else None,
                 expected=(float(choice.estimates.quality[0, choice.arm]), float(choice.estimates.cost[0, choice.arm])),
-                owed=owed or 0.0,
+                owed=owed,
             ),
         )
         self.last_decision = decision

@@ -132,10 +132,11 @@ class RetrainingRouter(MLRouter):
             loop = asyncio.get_running_loop()
         except RuntimeError:
             return
+        self._outdated = False
         self._task = loop.create_task(self._retrain(self._due, held))
 
     async def _retrain(self, reason: str, held: list[Observed]) -> None:
-        self._due, self._began, self._outcomes, self._outdated = None, self.clock(), 0, False
+        self._due, self._began, self._outcomes = None, self.clock(), 0
         try:
             data, known = await self._read()
             challenger, n_train, verdict = await asyncio.to_thread(self._challenge, data, held)
