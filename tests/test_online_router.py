@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from routelab import (
     load_policy,
     simulated_providers,
 )
+from routelab.performance_db import TrainingData
 from routelab.policies import Policy
 from routelab.policies.outcomes import Outcomes
 from routelab.providers import Price
@@ -103,9 +105,12 @@ def test_what_the_grader_cannot_grade_waits_for_a_grade(db: PerformanceDB) -> No
         return grade
 
     providers = [Answering("a", None), Answering("b", None)]
-    router = online(
-        db, ThompsonPolicy(), providers=providers, grader=judge, on_event=lambda kind, what: events.append((kind, what))
-    )
+
+    def listen(kind: str, values: dict[str, Any]) -> None:
+        events.append((kind, values))
+        raise OSError("nobody listens")
+
+    router = online(db, ThompsonPolicy(), providers=providers, grader=judge, on_event=listen)
     ids = [asyncio.run(router.route_and_learn(EASY)).decision.decision_id for _ in range(2)]
     with pytest.raises(RoutelabError, match=r"Outcome.quality is 1.5"):
         asyncio.run(router.route_and_learn(EASY))
@@ -175,46 +180,64 @@ def test_it_retrains_by_its_clock(db: PerformanceDB) -> None:
 
 
 def test_routing_goes_on_during_one_fit_at_a_time(db: PerformanceDB) -> None:
-    running, most = [0], [0]
+    barrier, running, most = threading.Semaphore(0), [0], [0]
 
     class Watched(ThompsonPolicy):
         def _fit(self, data: Outcomes) -> None:
             running[0] += 1
             most[0] = max(most[0], running[0])
-            barrier.acquire()
+            barrier.acquire(timeout=10.0)
             super()._fit(data)
             running[0] -= 1
 
-    import threading
-
-    barrier = threading.Semaphore(0)
-    router = online(db, Watched(), retrain_after=40)
+    router = online(db, Watched(), retrain_after=60)
 
     async def work() -> None:
-        for request in requests(120):
+        for request in requests(140):
             await router.route_and_learn(request)
-        assert router.training  # it waits at the barrier, while 80 more requests were answered
+            await asyncio.sleep(0.001)
+        asked = asyncio.create_task(router.train())
+        await asyncio.sleep(0.05)
+        assert running == [1]  # it waits at the barrier since the 60th request
         barrier.release(4)
-        await router.finish_training()
+        await asked
 
     asyncio.run(work())
-    assert (most[0], len(router.versions)) == (1, 1)
+    assert most == [1]
+    assert [version.reason for version in router.versions] == ["60 outcomes", "train"]
 
 
-def test_what_comes_during_a_fit_is_learned_once_by_the_new_version(db: PerformanceDB) -> None:
-    router = online(db, ThompsonPolicy(), retrain_after=40)
+@pytest.mark.parametrize("before_reading", [True, False])
+def test_what_comes_during_a_fit_is_learned_once_by_the_new_version(before_reading: bool) -> None:
+    barrier = threading.Semaphore(0)
+
+    class Slow(PerformanceDB):
+        def get_training_data(self, feature_set: str | None = None) -> TrainingData:
+            if before_reading:  # what is recorded meanwhile is read, too
+                barrier.acquire()
+                return super().get_training_data(feature_set)
+            data = super().get_training_data(feature_set)
+            barrier.acquire()
+            return data
 
     async def work() -> None:
-        late = router.decide(EASY).decision_id
-        for request in requests(300):
+        fit = None
+        for number, request in enumerate(requests(80)):
+            fit = asyncio.create_task(router.train()) if number == 40 else fit
             await router.route_and_learn(request)
-            await asyncio.sleep(0)
-        router.record_outcome(late, quality=1.0, cost_usd=0.001)
-        await router.finish_training()
+            await asyncio.sleep(0.001)
+        assert fit is not None
+        assert router.training
+        barrier.release()
+        await fit
 
-    asyncio.run(work())
-    assert "served" in {version.status for version in router.versions}
-    assert outcomes_learned(router) == pytest.approx(db.count()[1])
+    with Slow("sqlite://") as db:
+        router = online(db, ThompsonPolicy(), retrain_after=None)
+        late = router.decide(EASY).decision_id
+        asyncio.run(work())
+        router.record_outcome(late, quality=1.0, cost_usd=0.001)
+        assert router.policy_version == 1
+        assert outcomes_learned(router) == pytest.approx(db.count()[1])
 
 
 def test_a_challenger_that_forecasts_worse_is_not_served(db: PerformanceDB) -> None:
@@ -251,12 +274,13 @@ def test_a_fit_that_fails_is_told_and_stops_nothing(db: PerformanceDB) -> None:
         def _fit(self, data: Outcomes) -> None:
             raise MemoryError("no room")
 
-    def listen(kind: str, values: dict[str, Any]) -> None:
-        events.append((kind, values["status"], values["error"]))
-        raise OSError("nobody listens")
-
     events: list[tuple[str, str, str]] = []
-    router = online(db, Broken(), retrain_after=60, on_event=listen)
+    router = online(
+        db,
+        Broken(),
+        retrain_after=60,
+        on_event=lambda kind, what: events.append((kind, what["status"], what["error"])),
+    )
     serve(router, requests(130))
     assert events == [("version", "failed", "MemoryError: no room")] * 2
     assert told(router.versions) == [(None, "60 outcomes", "failed")] * 2
