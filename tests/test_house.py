@@ -25,7 +25,7 @@ ROOMS = [
     "pareto tables",
     "features",
     "policies",
-    "providers",
+    "providers drift",
     "db_records",
     "db_schema",
     "db_reading",

@@ -35,6 +35,11 @@ class Policy(BaseEstimator):
         """Names of the arms (k,), empty before the fit."""
         return getattr(self, "_names", ())
 
+    @property
+    def online(self) -> bool:
+        """Whether ``update`` learns."""
+        return type(self).update is not Policy.update
+
     def fit(
         self,
         X: Features,
