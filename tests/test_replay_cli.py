@@ -138,6 +138,20 @@ def test_settings_reach_the_scenario(replay, table):
     assert row["phases"][1]["best_static"] < 0.7 < row["phases"][0]["best_static"]
 
 
+def test_drifts_are_watched_for_on_request(replay, tmp_path):
+    table = write_csv(with_split(hard_and_easy(1200), train=300), tmp_path / "t.csv")
+    outage = (table, "--scenario", "outage", "--set", "provider=large", "--policy", "thompson", "--cost-weight", "0")
+    drifts = []
+    for option in ("--drift", "--no-drift"):
+        code, _ = replay(*outage, option, "--seeds", "1", "--jobs", "1", "--json", "out.json")
+        assert code == 0
+        drifts.append(json.loads(Path("out.json").read_text(encoding="utf-8"))["per_seed"][0]["drifts"])
+    (first, *_), none = drifts
+    assert none == []
+    assert 300 < first[0] < 600  # within the outage
+    assert first[1] == "large"
+
+
 def test_a_warm_start_lets_a_bandit_begin_with_what_another_table_says(tmp_path):
     whole, other = table_of(hard_and_easy(200)), write_csv(hard_and_easy(400, seed=1), tmp_path / "warm.csv")
     settings = {"scenario": "budget", "policy": "linucb", "cost_weight": 20.0, "seeds": 3, "train_split": 0.1}

@@ -112,6 +112,9 @@ def replay(
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Setting of the scenario, as in factor=0.5; may be repeated.")
     ] = None,
+    drift: Annotated[
+        bool, typer.Option("--drift/--no-drift", help="Notice drifts of a provider, and forget what is known of it.")
+    ] = False,
     jobs: Annotated[int | None, typer.Option(min=1, help="Processes; one per core when left out.")] = None,
     json_out: Json = None,
 ) -> None:
@@ -139,6 +142,7 @@ def replay(
         seed=seed,
         train_split="split" if column else share,
         warm_start=None if warm_start == "none" else warm_start,
+        drift=drift,
         n_jobs=jobs,
     )
     for report in reports:

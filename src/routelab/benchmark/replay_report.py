@@ -12,6 +12,7 @@ import numpy as np
 from routelab.benchmark.harness import TrainSplit, read_table, splits_of
 from routelab.benchmark.replay_scores import phase_summaries, summary
 from routelab.benchmark.replays import Plan, SeedRun, run_plans
+from routelab.drift import DriftMonitor
 from routelab.errors import RoutelabError, TableError
 from routelab.evaluation.split import Split, cut_at_date
 from routelab.features import RequestFeaturizer
@@ -57,6 +58,7 @@ def replay_table(
     seed: int = 0,
     train_split: TrainSplit = None,
     warm_start: str | None = None,
+    drift: bool = False,
     n_jobs: int | None = None,
 ) -> list[dict[str, Any]]:
     """Replay a scenario on a table: one report per budget, or one for the trade-off ``cost_weight``.
@@ -74,6 +76,7 @@ def replay_table(
         train_split: share of the learning part, "split" for the table's own split, None for what suits the table.
         warm_start: a table that the policy is fitted on beforehand, with every provider's outcomes. ``name`` itself
             means its learning part, which is then not streamed again.
+        drift: whether a ``DriftMonitor`` watches the rewards, and the policy forgets a provider that drifts.
         n_jobs: processes; None = one per core.
 
     Raises:
@@ -92,7 +95,15 @@ def replay_table(
     warm = None if warm_start is None else train
     if warm_start not in (None, name):
         warm = Split.of(_unseen(str(warm_start), held_table), featurizer)
-    plan = Plan(scenario, policy, None, cost_weight or 0.0, settings or {}, warm, learning_part=warm_start != name)
+    plan = Plan(
+        scenario,
+        policy,
+        cost_weight=cost_weight or 0.0,
+        settings=settings or {},
+        warm_start=warm,
+        learning_part=warm_start != name,
+        monitor=DriftMonitor if drift else None,
+    )
     plans = [replace(plan, budget=budget) for budget in budgets] or [plan]
     done = run_plans(plans, train, held, seeds=seeds, seed=seed, n_jobs=n_jobs)
     return [report_of(each, runs, name, warm_start) for each, runs in zip(plans, done, strict=True)]
