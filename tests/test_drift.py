@@ -36,15 +36,16 @@ def test_nothing_is_noticed_while_nothing_changes(kind: str) -> None:
 
 @pytest.mark.parametrize("change", [-0.17, 0.17])
 def test_a_change_is_noticed_soon_and_placed_where_it_was(change: float) -> None:
-    delays, placed = [], []
+    delays, placed, told = [], [], []
     for seed in range(30):
         stream = np.concatenate([noise(500, seed, 0.7), noise(200, 100 + seed, 0.7) + change])
         (noticed, drift), *_ = drifts(DriftMonitor(), stream)
         delays.append(noticed - 500)
         placed.append(noticed - 500 - drift.recent)
+        told.append(drift.after)
         assert drift.before == pytest.approx(0.0, abs=0.03)
-        assert drift.after == pytest.approx(change, abs=0.08)
-    assert np.median(delays) <= 72
+    assert np.mean(told) == pytest.approx(change, abs=0.04)
+    assert np.median(delays) <= 30
     assert min(delays) > 0
     assert np.abs(placed).max() <= 10
 

@@ -306,6 +306,8 @@ def test_forgetting_an_arm_makes_it_uncertain_and_leaves_the_others(kind):
     ratio = after.quality_se[:, 1] / before.quality_se[:, 1]
     assert ((ratio > 2.0) & (ratio < np.sqrt(10.0) + 1e-9)).all()
     np.testing.assert_allclose(after.quality[:, 1], before.quality[:, 1], atol=0.06)
+    policy.forget_provider("p1", keep=1.0, shift=-0.2)
+    np.testing.assert_allclose(policy.predict(X[:5]).quality[:, 1], after.quality[:, 1] - 0.2, atol=1e-3)
 
 
 def test_a_warm_start_is_the_regression_on_the_whole_table():

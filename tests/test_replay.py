@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from routelab import BudgetPacer, EpsilonGreedyPolicy, LinUCBPolicy, Objective, ThompsonPolicy
+from routelab.drift import Drift
 from routelab.errors import RoutelabError
 from routelab.evaluation.crossfit import oracle_curve
 from routelab.evaluation.regret import hindsight_price, regrets
@@ -135,21 +136,22 @@ class Alarm:
     def update(self, provider: str, residual: float) -> bool:
         if provider == self.provider:
             self.residuals.append(residual)
-        return provider == self.provider and len(self.residuals) == 10
+        seen = provider == self.provider and len(self.residuals) == 10
+        return Drift(provider, before=0.1, after=-0.2, recent=5) if seen else None
 
 
 def test_a_detected_drift_makes_the_policy_forget_that_arm_only():
     forgotten = []
 
     class Forgetful(LinUCBPolicy):
-        def forget_provider(self, name, keep=0.1):
-            forgotten.append(name)
-            return super().forget_provider(name, keep)
+        def forget_provider(self, name, keep=0.1, shift=0.0):
+            forgotten.append((name, round(shift, 9)))
+            return super().forget_provider(name, keep, shift)
 
     alarm, stream = Alarm("b"), stream_of(200, delay=np.full(200, 4))
     run = replay_stream(with_arms(Forgetful()), stream, Objective(cost_weight=2.0), rng(), monitor=alarm)
     tenth = int(np.flatnonzero(run.arms == 1)[9])
-    assert forgotten == ["b"]
+    assert forgotten == [("b", -0.3)]
     assert run.drifts == ((tenth + 4, "b"),)
     assert np.abs(np.mean(alarm.residuals[50:])) < 0.1  # reward less what was expected, once that has been learned
 

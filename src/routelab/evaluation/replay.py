@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routelab.arrays import Floats
+from routelab.drift import Drift
 from routelab.errors import RoutelabError
 from routelab.evaluation.regret import regret_objective, regrets
 from routelab.evaluation.stream import NEVER, Event, Stream
@@ -24,8 +25,8 @@ _KEEP = 0.1  # of the evidence of an arm that drifted
 class DriftDetector(Protocol):
     """Tells when a provider's rewards leave what was expected of them."""
 
-    def update(self, provider: str, residual: float) -> object:
-        """Learn reward − expected quality of one outcome; something true when the provider has drifted."""
+    def update(self, provider: str, residual: float) -> Drift | None:
+        """Learn reward − expected quality of one outcome; what has changed, if that shows now."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,7 +78,7 @@ def replay_stream(
         trade_off: an objective, or a pacer that gives one for each step.
         rng: of the policy's own draws.
         learn: False for a policy that only chooses.
-        monitor: sees reward less expected quality; where it tells a drift the policy forgets that arm.
+        monitor: sees reward less expected quality; where it tells a drift the policy forgets what it knew of that arm.
         propensities: whether to compute those of the choices.
 
     Raises:
@@ -181,8 +182,9 @@ class _Feedback:
                 continue
             arm = self.policy.providers_.index(name)
             self.policy.update(self.stream.X[step], arm, reward, cost, age=now - step)
-            if self.monitor is not None and self.monitor.update(name, reward - expected):
-                self.policy.forget_provider(name, _KEEP)
+            drift = None if self.monitor is None else self.monitor.update(name, reward - expected)
+            if drift is not None:
+                self.policy.forget_provider(name, _KEEP, drift.after - drift.before)
                 self.drifts.append((now, name))
 
 

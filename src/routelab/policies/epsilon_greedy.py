@@ -83,9 +83,9 @@ class EpsilonGreedyPolicy(Policy):
         self.base_.reprice_provider(name, factor)
         return self
 
-    def forget_provider(self, name: str, keep: float = 0.1) -> Self:
+    def forget_provider(self, name: str, keep: float = 0.1, shift: float = 0.0) -> Self:
         """Let the base policy forget an arm."""
-        self.base_.forget_provider(name, keep)
+        self.base_.forget_provider(name, keep, shift)
         return self
 
     def predict(self, X: Features) -> Estimates:

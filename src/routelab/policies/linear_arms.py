@@ -206,8 +206,11 @@ class LinearArms:
         if not inverse_error(self.precision[arm], self.covariance[arm], z) < _TOLERANCE:
             self.covariance[arm] = inverse(self.precision[arm])
 
-    def keep(self, arm: int, share: float) -> None:
-        """Believe ``share`` of the evidence of one arm."""
+    def keep(self, arm: int, share: float, shift: float) -> None:
+        """Believe ``share`` of the evidence of one arm, whose quality has moved by ``shift``."""
+        if not self.width:
+            return
+        self.coef[0, arm, 0] += shift
         self.precision[arm] *= share
         self.covariance[arm] /= share
         self.mass[arm] *= share

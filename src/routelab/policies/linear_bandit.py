@@ -205,10 +205,10 @@ class LinearBandit(Bandit):
         self.arms_.reprice(self._position(name), factor)
         return self
 
-    def forget_provider(self, name: str, keep: float = 0.1) -> Self:
-        """Keep the share ``keep`` of the evidence of one arm: estimates stay, but become uncertain."""
+    def forget_provider(self, name: str, keep: float = 0.1, shift: float = 0.0) -> Self:
+        """Keep the share ``keep`` of the evidence of one arm, its level moved by ``shift``: it becomes uncertain."""
         check_keep(keep)
-        self.arms_.keep(self._position(name), keep)
+        self.arms_.keep(self._position(name), keep, shift)
         return self
 
     def _state(self) -> Bundle:

@@ -175,7 +175,7 @@ class OnlineMLRouter(RetrainingRouter):
         self._outdated = True
         self._forget_observed(drift.provider, keep=drift.recent)
         if self.policy.online:
-            self.policy.forget_provider(drift.provider)
+            self.policy.forget_provider(drift.provider, shift=drift.after - drift.before)
         else:
             self._due = f"drift of {drift.provider}"
         self._tell("drift", asdict(drift) | self._now(f"drift of {drift.provider}"))
