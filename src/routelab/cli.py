@@ -114,7 +114,7 @@ def replay(
     ] = None,
     drift: Annotated[
         bool, typer.Option("--drift/--no-drift", help="Notice drifts of a provider, and forget what is known of it.")
-    ] = False,
+    ] = True,
     jobs: Annotated[int | None, typer.Option(min=1, help="Processes; one per core when left out.")] = None,
     json_out: Json = None,
 ) -> None:

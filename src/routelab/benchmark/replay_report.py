@@ -58,7 +58,7 @@ def replay_table(
     seed: int = 0,
     train_split: TrainSplit = None,
     warm_start: str | None = None,
-    drift: bool = False,
+    drift: bool = True,
     n_jobs: int | None = None,
 ) -> list[dict[str, Any]]:
     """Replay a scenario on a table: one report per budget, or one for the trade-off ``cost_weight``.

@@ -52,7 +52,7 @@ class ForestBanditPolicy(LinTSPolicy):
         forest: ForestPolicy | None = None,
         alpha: float = 0.5,
         ridge: float | None = None,
-        wander: float = 3e-4,
+        wander: float = 1e-4,
         forgetting: float = 1.0,
         flip_share: float = 0.0,
     ) -> None:

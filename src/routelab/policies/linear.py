@@ -35,7 +35,7 @@ class LinUCBPolicy(LinearBandit):
         self,
         alpha: float = 1.0,
         ridge: float | None = None,
-        wander: float = 3e-4,
+        wander: float = 1e-4,
         forgetting: float = 1.0,
         flip_share: float = 0.0,
     ) -> None:
@@ -77,7 +77,7 @@ class LinTSPolicy(LinearBandit):
         self,
         alpha: float = 0.5,
         ridge: float | None = None,
-        wander: float = 3e-4,
+        wander: float = 1e-4,
         forgetting: float = 1.0,
         flip_share: float = 0.0,
     ) -> None:

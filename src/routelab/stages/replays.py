@@ -16,6 +16,7 @@ from routelab.benchmark.published import budget_rewards
 from routelab.benchmark.replay_report import contexts, report_of
 from routelab.benchmark.replay_scores import WINDOW, best_static
 from routelab.benchmark.replays import Plan, SeedRun, run_plans
+from routelab.drift import DriftMonitor
 from routelab.evaluation.scenarios import build
 from routelab.evaluation.split import Split
 from routelab.params import Params
@@ -62,7 +63,7 @@ def _plans(params: Params, budgets: Sequence[float]) -> Iterator[Plan]:
     for scenario in params.replay.scenarios:
         for policy in params.online_policies():
             for budget in budgets if scenario == "budget" else [middle]:
-                yield Plan(scenario, policy, budget)
+                yield Plan(scenario, policy, budget, monitor=DriftMonitor)
 
 
 def _curves(plan: Plan, runs: Sequence[SeedRun]) -> pd.DataFrame:
