@@ -266,3 +266,18 @@ def test_the_commit_is_that_of_the_working_folder(tmp_path: Path, monkeypatch: p
     Path("params.yaml").write_text("two")
     monkeypatch.chdir(tmp_path / "data")
     assert tracking.git_commit() == f"{head}-dirty"
+
+
+def test_events_of_a_router_are_metrics_at_the_step_of_its_decisions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mlflow
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
+    monkeypatch.chdir(new_project(tmp_path / "events"))
+    with tracking.run("serve", "live", "forest", 0, {}) as run_id:
+        for decisions, before in ((300, 0.0), (700, -0.5)):
+            tracking.log_event("drift", {"provider": "nano", "before": before, "decisions": decisions, "error": None})
+    history = mlflow.MlflowClient().get_metric_history(run_id, "drift/before")
+    assert [(metric.step, metric.value) for metric in history] == [(300, 0.0), (700, -0.5)]
+    assert set(mlflow.get_run(run_id).data.metrics) == {"drift/before", "drift/decisions"}
