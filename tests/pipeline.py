@@ -28,6 +28,13 @@ SETTINGS = {
     "forest": {"n_estimators": 10, "min_samples_leaf": 10, "max_features": 0.33, "random_splits": 0.5},
     "classifier": {"n_estimators": 10, "min_samples_leaf": 10, "settings": 3},
     "bandit": {"epsilon": 0.1, "prior": 1.0, "settings": 3, "seeds": {"small": 2, "full": 2}},
+    "replay": {
+        "scenarios": ["budget", "regression"],
+        "policies": {"small": ["thompson", "linucb"], "full": ["thompson"]},
+        "seeds": {"small": 2, "full": 2},
+        "budgets": {},
+        "levels": 3,
+    },
     "evaluation": {"settings": 5, "partitions": 2, "resamples": {"small": 100, "full": 100}},
     "controls": {
         "shuffles": {"small": 2, "full": 2},

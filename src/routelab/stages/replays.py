@@ -42,7 +42,7 @@ def replay_scenarios(source: str, params: Params) -> None:
     figures = {"budgets.png": _budget_figure(source, told, held, budgets)}
     if _SHOWN in params.replay.scenarios:
         phases = build(_SHOWN, train, held, np.random.default_rng(params.seed)).phases
-        figures["adaptation.png"] = _adaptation_figure(source, curves, phases)
+        figures["adaptation.png"] = _adaptation_figure(source, told, curves, phases)
 
     shown = [{key: each[key] for key in ("scenario", "policy", "budget", "summary", "phases")} for each in told]
     write_json(reports(source) / "replay.json", {"seeds": told[0]["seeds"], "budgets": budgets, "runs": shown})
@@ -72,7 +72,7 @@ def _curves(plan: Plan, runs: Sequence[SeedRun]) -> pd.DataFrame:
     for run in runs:
         reward, regret = run.replay.reward[run.start :], run.replay.regret[run.start :]
         recent = np.convolve(reward, np.full(WINDOW, 1.0 / WINDOW))[: len(reward)]
-        steps = np.unique(np.linspace(WINDOW - 1, len(reward) - 1, _POINTS).astype(int))
+        steps = np.unique(np.linspace(min(WINDOW, len(reward)) - 1, len(reward) - 1, _POINTS).astype(int))
         before = regret[0] if not run.start else run.replay.regret[run.start - 1]
         columns = {"step": steps + 1, "reward": recent[steps], "regret": regret[steps] - before}
         frames.append(pd.DataFrame({"seed": run.scores["seed"], **columns}))
@@ -99,13 +99,13 @@ def _budget_figure(source: str, told: Sequence[dict[str, Any]], held: Split, bud
     return drawn(plots.plot_budgets(rows, reference=reference, title=title))
 
 
-def _adaptation_figure(source: str, curves: pd.DataFrame, phases: Sequence[tuple[str, int, int]]) -> bytes:
+def _adaptation_figure(
+    source: str, told: Sequence[dict[str, Any]], curves: pd.DataFrame, phases: Sequence[tuple[str, int, int]]
+) -> bytes:
     rows = curves[curves["scenario"] == _SHOWN]
-    _, begin, stop = phases[1]
-    during = rows[rows["step"].between(begin + WINDOW, stop)].groupby("policy", sort=False)["reward"].mean()
-    title = (
-        f"{source}: a provider silently gets worse and recovers; {during.idxmax()} earns {during.max():.3f} meanwhile"
-    )
+    meanwhile = {each["policy"]: each["phases"][1]["reward"]["mean"] for each in told if each["scenario"] == _SHOWN}
+    best = max(meanwhile, key=meanwhile.__getitem__)
+    title = f"{source}: a provider silently gets worse and recovers; {best} earns {meanwhile[best]:.3f} meanwhile"
     return drawn(plots.plot_adaptation(rows, phases, title=title))
 
 

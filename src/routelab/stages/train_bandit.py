@@ -63,7 +63,13 @@ def _blind_regret(train: Split, objective: Objective, params: Params, seeds: int
 
 
 def train_bandit(source: str, params: Params) -> None:
-    """Train ε-greedy and Thompson sampling for each trade-off and seed, save them, and log both to MLflow."""
+    """Train ε-greedy and Thompson sampling for each trade-off, then replay the scenarios with every policy."""
+    _train(source, params)
+    replay_scenarios(source, params)
+
+
+def _train(source: str, params: Params) -> None:
+    """One pass for each trade-off and seed; save the policies, and log both to MLflow."""
     train, held = (
         split.complete(f"{source}, {name} split")
         for name, split in zip(("training", "evaluation"), read_splits(source), strict=True)
@@ -126,11 +132,5 @@ def train_bandit(source: str, params: Params) -> None:
         )
 
 
-def _work(source: str, params: Params) -> None:
-    """Train bandits for each trade-off, then replay the scenarios."""
-    train_bandit(source, params)
-    replay_scenarios(source, params)
-
-
 if __name__ == "__main__":
-    stage(_work)
+    stage(train_bandit)
