@@ -58,7 +58,9 @@ def streamed(policy: LinUCBPolicy, updates: int) -> LinUCBPolicy:
     return policy
 
 
-@pytest.mark.parametrize("settings", [{"forgetting": 0.999}, {}, {"wander": 0.0}], ids=["forgetting", "wander", "plain"])
+@pytest.mark.parametrize(
+    "settings", [{"forgetting": 0.999}, {}, {"wander": 0.0}], ids=["forgetting", "wander", "plain"]
+)
 def test_estimates_after_a_million_updates_are_those_of_an_inverse_taken_anew_each_time(
     settings: dict[str, float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
