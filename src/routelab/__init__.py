@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from routelab.policies import EpsilonGreedyPolicy as EpsilonGreedyPolicy
     from routelab.policies import Estimates as Estimates
     from routelab.policies import FixedPolicy as FixedPolicy
+    from routelab.policies import ForestBanditPolicy as ForestBanditPolicy
     from routelab.policies import ForestClassifierPolicy as ForestClassifierPolicy
     from routelab.policies import ForestPolicy as ForestPolicy
     from routelab.policies import KNNPolicy as KNNPolicy
@@ -60,6 +61,7 @@ _HOMES = {
         "EpsilonGreedyPolicy",
         "Estimates",
         "FixedPolicy",
+        "ForestBanditPolicy",
         "ForestClassifierPolicy",
         "ForestPolicy",
         "KNNPolicy",

@@ -19,6 +19,7 @@ from routelab.policies.baselines.rule import RulePolicy
 from routelab.policies.budget import BudgetPacer
 from routelab.policies.epsilon_greedy import EpsilonGreedyPolicy
 from routelab.policies.forest import ForestPolicy
+from routelab.policies.forest_bandit import ForestBanditPolicy
 from routelab.policies.forest_classifier import ForestClassifierPolicy
 from routelab.policies.linear import LinTSPolicy, LinUCBPolicy
 from routelab.policies.means import MeansPolicy
@@ -41,6 +42,7 @@ POLICIES: dict[str, type[Policy]] = {
     "thompson": ThompsonPolicy,
     "linucb": LinUCBPolicy,
     "lints": LinTSPolicy,
+    "forest-bandit": ForestBanditPolicy,
     "oracle": OraclePolicy,
 }
 
@@ -74,6 +76,7 @@ __all__ = [
     "EpsilonGreedyPolicy",
     "Estimates",
     "FixedPolicy",
+    "ForestBanditPolicy",
     "ForestClassifierPolicy",
     "ForestPolicy",
     "KNNPolicy",

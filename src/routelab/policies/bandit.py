@@ -98,9 +98,3 @@ def check_keep(keep: float) -> None:
     """Refuse a share of evidence to keep outside (0, 1]."""
     if not 0.0 < keep <= 1.0:
         raise PolicyError(f"keep is {keep!r}; give a share in (0, 1]")
-
-
-def check_factor(factor: float) -> None:
-    """Refuse a price that changes by what is no factor ≥ 0."""
-    if not 0.0 <= factor < math.inf:
-        raise PolicyError(f"a price cannot change by the factor {factor!r}; give a finite number ≥ 0")

@@ -16,7 +16,7 @@ from routelab.policies.calibration import Belief
 from routelab.policies.forest_model import learn, sampling_errors, select_leaf
 from routelab.policies.objective import Objective
 from routelab.policies.onnx_forest import OnnxForest, second_moments, to_onnx
-from routelab.policies.outcomes import Outcomes, check_belief
+from routelab.policies.outcomes import Outcomes, check_belief, check_factor
 from routelab.policies.trees import Settings
 
 _ARRAYS = ("scale", "offset", "error_factor", "mean_error", "feature_importances")
@@ -109,6 +109,7 @@ class ForestPolicy(Policy):
         self.fitted_providers_ = fitted
         self._names = fitted
         self.beliefs_: dict[str, list[float | None]] = {}
+        self.price_factors_ = np.ones(len(fitted))
 
     def predict(self, X: Features) -> Estimates:
         """Estimates of every arm, each (n, k), with the standard error of quality."""
@@ -123,6 +124,11 @@ class ForestPolicy(Policy):
         error = np.sqrt(self.mean_error_**2 + self.error_factor_**2 * between)
         return replace(estimates, quality_se=self._arrange(error, [np.nan] * len(self.beliefs_)))
 
+    def expect(self, X: Features) -> Estimates:
+        """What ``predict`` gives but for the standard errors: the decision path."""
+        self.check_fitted()
+        return self._estimates(self._run(X), X)
+
     def _estimates(self, values: NDArray[np.float32], X: Features) -> Estimates:
         """Outputs (n, m) of the trees, and the linear part, in the units of the outcomes."""
         outcomes = values * self.scale_
@@ -134,6 +140,7 @@ class ForestPolicy(Policy):
         if quality.max(initial=0.0) > 1.0:  # the best arm is held, the others keep their distance to it
             quality -= (quality.max(axis=1, keepdims=True) - 1.0).clip(0.0)
         np.maximum(outcomes, 0.0, out=outcomes)
+        outcomes[:, k : 2 * k] *= self.price_factors_
         cost, latency = outcomes[:, k : 2 * k], outcomes[:, 2 * k :] if outcomes.shape[1] > 2 * k else None
         if self.providers_ == self.fitted_providers_ and not self.beliefs_:
             return Estimates(quality, cost, latency)
@@ -152,9 +159,7 @@ class ForestPolicy(Policy):
 
     def select(self, x: Features, objective: Objective, rng: np.random.Generator) -> Choice:
         """Choose the arm of the highest utility for the features (p,) of one request; computes no standard error."""
-        self.check_fitted()
-        X = np.asarray(x)[None, :]
-        estimates = self._estimates(self._run(X), X)
+        estimates = self.expect(np.asarray(x)[None, :])
         return Choice(int(estimates.scores(objective)[0].argmax()), 1.0, estimates)
 
     def add_provider(self, name: str, *, quality: float = 0.5, cost: float = 0.0, latency: float | None = None) -> Self:
@@ -184,6 +189,21 @@ class ForestPolicy(Policy):
         self.beliefs_.pop(name, None)
         return self
 
+    def reprice_provider(self, name: str, factor: float) -> Self:
+        """Expect ``factor`` (≥ 0) times the cost of one arm until the next fit.
+
+        Raises:
+            PolicyError: the name is unknown, or the factor no finite number ≥ 0.
+        """
+        check_factor(factor)
+        self._position(name)
+        if name in self.beliefs_:
+            quality, cost, latency = self.beliefs_[name]
+            self.beliefs_[name] = [quality, factor * (cost or 0.0), latency]
+        else:
+            self.price_factors_[self.fitted_providers_.index(name)] *= factor
+        return self
+
     def _state(self) -> Bundle:
         meta = {
             "fitted": list(self.fitted_providers_),
@@ -191,7 +211,7 @@ class ForestPolicy(Policy):
             "belief": asdict(self.belief_),
             "min_samples_leaf": self.min_samples_leaf_,
         }
-        arrays = {name: getattr(self, f"{name}_") for name in _ARRAYS}
+        arrays = {name: getattr(self, f"{name}_") for name in (*_ARRAYS, "price_factors")}
         if self.linear_ is not None:
             arrays["linear"] = self.linear_
         return Bundle("", meta, arrays, self._graph)
@@ -207,5 +227,5 @@ class ForestPolicy(Policy):
         self._graph = bundle.onnx
         names = self._names
         self._start(tuple(bundle.meta["fitted"]))
-        self.beliefs_ = dict(bundle.meta["beliefs"])
+        self.beliefs_, self.price_factors_ = dict(bundle.meta["beliefs"]), bundle.arrays["price_factors"]
         self._names = names

@@ -13,12 +13,15 @@ from routelab.policies.symmetric import add_outer, inverse, inverse_error
 
 Floats = NDArray[np.float64]
 
-_LEVEL_PRECISION = 0.01  # of the intercept a priori: one outcome outweighs it a hundredfold
+LEVEL_PRECISION = 0.01  # of the intercept a priori: one outcome outweighs it a hundredfold
 _NOISE, _NOISE_WEIGHT = 0.05, 5.0  # variance of a reward around its estimate a priori, and for how many it counts
 _RECENT = 300  # outcomes of an arm that its noise and its mean cost are averaged over
-_CHECKED_EVERY = 256  # outcomes of an arm
+CHECKED_EVERY = 256  # outcomes of an arm
 _TOLERANCE = 1e-8
-_ARRAYS = ("precision", "covariance", "coef", "stamps", "mass", "noise", "costs", "latency", "scale")
+_AXIS_OF_ARMS = {
+    **dict.fromkeys(("stamps", "mass", "latency", "precision", "covariance"), 0),
+    **dict.fromkeys(("noise", "costs", "coef"), 1),
+}
 
 
 class LinearArms:
@@ -47,8 +50,8 @@ class LinearArms:
     def __init__(self, ridge: float | None, wander: float, forgetting: float) -> None:
         self.ridge, self.wander, self.forgetting = ridge, wander, forgetting
         self.scale, self.norm = np.array([0.0 if ridge is None else ridge, 0.0]), 0.0
-        self.costs, self.noise = np.zeros((2, 0)), np.zeros((2, 0))
-        self.latency, self.stamps, self.mass = np.zeros(0), np.zeros(0), np.zeros(0)
+        self.costs, self.noise = np.zeros((2, 2, 0))
+        self.latency, self.stamps, self.mass = np.zeros((3, 0))
         self.coef = np.zeros((2, 0, 0))
         self.precision = self.covariance = np.zeros((0, 0, 0))
         self.levels: list[tuple[float, float]] = []  # what was believed of arms before the width is known
@@ -60,7 +63,7 @@ class LinearArms:
 
     def prior(self) -> Floats:
         """Diagonal (d,) of the prior precision."""
-        return np.concatenate([[_LEVEL_PRECISION], np.full(self.width - 1, self.scale[0])])
+        return np.concatenate([[LEVEL_PRECISION], np.full(self.width - 1, self.scale[0])])
 
     def open(self, z: Floats) -> None:
         """Take the width, and where it is free the ridge, from the first input (d,)."""
@@ -71,9 +74,9 @@ class LinearArms:
         self.coef[:, :, 0] = np.array(self.levels).T
         self.precision = np.tile(np.diag(self.prior()), (k, 1, 1))
         self.covariance = np.tile(np.diag(1.0 / self.prior()), (k, 1, 1))
-        self._ready()
+        self.ready()
 
-    def _ready(self) -> None:
+    def ready(self) -> None:
         """Views and numbers that choosing needs at hand."""
         k, d = len(self.stamps), self.width
         self.rows, self.coefs = self.covariance.reshape(k * d, d), self.coef.reshape(2 * k, d)
@@ -96,20 +99,18 @@ class LinearArms:
             level = np.zeros((2, 1, self.width))
             level[:, 0, 0] = quality, cost
             self.coef = np.concatenate([self.coef, level], axis=1)
-            self.precision = np.concatenate([self.precision, np.diag(self.prior())[None]])
-            self.covariance = np.concatenate([self.covariance, np.diag(1.0 / self.prior())[None]])
-            self._ready()
+            self.precision = np.append(self.precision, np.diag(self.prior())[None], axis=0)
+            self.covariance = np.append(self.covariance, np.diag(1.0 / self.prior())[None], axis=0)
+            self.ready()
 
     def drop(self, arm: int) -> None:
         """Take out one arm."""
         del self.levels[arm]
-        for name in ("stamps", "mass", "latency", "precision", "covariance"):
-            values = getattr(self, name)
-            setattr(self, name, np.delete(values, arm, axis=0) if len(values) else values)
-        self.noise, self.costs = np.delete(self.noise, arm, axis=1), np.delete(self.costs, arm, axis=1)
+        for name, axis in _AXIS_OF_ARMS.items():
+            if name not in ("precision", "covariance", "coef") or self.width:
+                setattr(self, name, np.ascontiguousarray(np.delete(getattr(self, name), arm, axis=axis)))
         if self.width:
-            self.coef = np.ascontiguousarray(np.delete(self.coef, arm, axis=1))
-            self._ready()
+            self.ready()
 
     def spread(self, z: Floats, clock: int) -> Floats:
         """Variance (k,) of z·θ in units of σ², with what the time since an arm's last outcome adds."""
@@ -149,9 +150,9 @@ class LinearArms:
         _average(self.noise, arm, error * error / total)
         self.sigma[arm] = self._deviation(arm)
         seen = int(self.noise[1, arm])
-        if self.ridge is None and self.scale[1] < _CHECKED_EVERY:
+        if self.ridge is None and self.scale[1] < CHECKED_EVERY:
             self._rescale(z)
-        elif seen % _CHECKED_EVERY == 0:
+        elif seen % CHECKED_EVERY == 0:
             self.mend(arm, z)
 
     def _advance(self, arm: int, clock: int) -> None:
@@ -165,7 +166,7 @@ class LinearArms:
             self.mass[arm] *= kept
             if self.mass[arm] < 0.5:
                 self._refill(arm)
-        step = min(self.wander * gap, max(1.0 / _LEVEL_PRECISION - P[0, 0], 0.0))
+        step = min(self.wander * gap, max(1.0 / LEVEL_PRECISION - P[0, 0], 0.0))
         if step:
             add_outer(A, -1.0 / (1.0 / step + A[0, 0]), A[0].copy())
             P[0, 0] += step
@@ -195,30 +196,6 @@ class LinearArms:
         for arm, mass in enumerate(self.mass):
             self._add_prior(arm, mass * change)
 
-    def fit(self, X: Floats, quality: Floats, cost: Floats) -> None:
-        """Learn all observed cells of n prompts at once: inputs (n, d), outcomes (n, k), NaN = not observed."""
-        if self.ridge is None:
-            self.norm = float((X[:, 1:] ** 2).sum(axis=1).mean()) or 1.0
-            self.scale[:] = self.norm, _CHECKED_EVERY
-        self.open(X[0])
-        for arm, (reward, paid) in enumerate(zip(quality.T, cost.T, strict=True)):
-            self.coef[1, arm], *_ = self._regress(X, paid, self.levels[arm][1])
-            self.coef[0, arm], self.precision[arm], self.covariance[arm] = self._regress(X, reward, self.levels[arm][0])
-            Z, seen = X[~np.isnan(reward)], reward[~np.isnan(reward)]
-            left = 1.0 - np.einsum("nd,de,ne->n", Z, self.covariance[arm], Z, optimize=True)
-            self.noise[:, arm] = np.mean((seen - Z @ self.coef[0, arm]) ** 2 / left), len(seen)
-            self.costs[:, arm] = np.nanmean(paid), np.count_nonzero(~np.isnan(paid))
-        self._ready()
-
-    def _regress(self, X: Floats, values: Floats, level: float) -> tuple[Floats, Floats, Floats]:
-        """Coefficients (d,), precision and covariance (d, d) of one target (n,), NaN = not observed."""
-        Z, seen = X[~np.isnan(values)], values[~np.isnan(values)]
-        precision = np.diag(self.prior()) + Z.T @ Z
-        covariance = inverse(precision)
-        towards = Z.T @ seen
-        towards[0] += _LEVEL_PRECISION * level
-        return covariance @ towards, precision, covariance
-
     def mend(self, arm: int, z: Floats) -> None:
         """Invert anew where the inverse has drifted."""
         if not inverse_error(self.precision[arm], self.covariance[arm], z) < _TOLERANCE:
@@ -241,15 +218,16 @@ class LinearArms:
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Everything, as ``restore`` takes it."""
         levels = np.array(self.levels).reshape(-1, 2)
-        return {name: getattr(self, name) for name in _ARRAYS} | {"levels": levels, "norm": np.array(self.norm)}
+        own = {name: getattr(self, name) for name in (*_AXIS_OF_ARMS, "scale")}
+        return own | {"levels": levels, "norm": np.array(self.norm)}
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Inverse of ``arrays``."""
-        for name in _ARRAYS:
+        for name in (*_AXIS_OF_ARMS, "scale"):
             setattr(self, name, np.ascontiguousarray(arrays[name]))
         self.levels = [(quality, cost) for quality, cost in arrays["levels"].tolist()]
         self.norm = float(arrays["norm"])
-        self._ready()
+        self.ready()
 
 
 def _average(means: Floats, arm: int, value: float) -> None:

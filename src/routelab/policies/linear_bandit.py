@@ -10,11 +10,12 @@ import numpy as np
 
 from routelab.bundle import Bundle
 from routelab.errors import PolicyError
-from routelab.policies.bandit import Bandit, check_factor, check_keep
+from routelab.policies.bandit import Bandit, check_keep
 from routelab.policies.base import Choice, Estimates, Features, Floats
 from routelab.policies.linear_arms import LinearArms
+from routelab.policies.linear_warm import warm_start
 from routelab.policies.objective import Objective
-from routelab.policies.outcomes import Outcomes, check_belief, checked
+from routelab.policies.outcomes import Outcomes, check_belief, check_factor, checked
 
 
 class LinearBandit(Bandit):
@@ -42,34 +43,48 @@ class LinearBandit(Bandit):
             self._arms = LinearArms(self.ridge, self.wander, self.forgetting)
         return self._arms
 
+    def _components(self, X: Features) -> Features:
+        """What the regressions see of features (…, p)."""
+        return X
+
     def _input(self, x: Features) -> Floats:
-        """The features (p,) after a constant."""
-        z = np.empty(len(x) + 1)
+        """The input (d,) of one request, after a constant."""
+        seen = self._components(x)
+        z = np.empty(len(seen) + 1)
         z[0] = 1.0
-        z[1:] = x
+        z[1:] = seen
         if self.arms_.width != len(z):
-            self.check_fitted()
-            if self.arms_.width:
-                raise PolicyError(f"the policy has learned on {self.arms_.width - 1} features, got {len(x)}")
-            if not np.isfinite(z).all():
-                raise PolicyError(f"feature {np.flatnonzero(~np.isfinite(x))[0]} is not finite; impute it first")
-            self.arms_.open(z)
+            self._open(z)
         return z
 
     def _inputs(self, X: Features) -> Floats:
-        """Features (n, p) after a column of ones."""
-        if len(X) and not self.arms_.width:
+        """The same (n, d) of n requests."""
+        seen = self._components(X)
+        if len(seen) and not self.arms_.width:
             self._input(X[0])
-        return np.column_stack([np.ones(len(X)), checked(X, self.arms_.width - 1)])
+        return np.column_stack([np.ones(len(seen)), checked(seen, self.arms_.width - 1)])
+
+    def _open(self, z: Floats) -> None:
+        """Take the width of the first input; refuse another one later."""
+        self.check_fitted()
+        if self.arms_.width:
+            raise PolicyError(f"the policy has learned on {self.arms_.width - 1} features, got {len(z) - 1}")
+        if not np.isfinite(z).all():
+            raise PolicyError(f"feature {np.flatnonzero(~np.isfinite(z[1:]))[0]} is not finite; impute it first")
+        self.arms_.open(z)
 
     def _fit(self, data: Outcomes) -> None:
         """Warm start: as if every observed cell had been an outcome, all at once."""
+        self._warm_up(data, data.quality, data.cost)
+
+    def _warm_up(self, data: Outcomes, quality: Floats, cost: Floats) -> None:
+        """Start anew from outcomes (n, k), NaN = not observed."""
         if hasattr(self, "_arms"):
             del self._arms
         latency = np.full(len(data.providers), np.nan) if data.latency is None else np.nanmean(data.latency, axis=0)
         for seconds in latency:
-            self.arms_.add(0.5, 0.0, None if np.isnan(seconds) else float(seconds), self.clock_)
-        self.arms_.fit(np.column_stack([np.ones(len(data.X)), data.X]), data.quality, data.cost)
+            self.arms_.add(0.0, 0.0, None if np.isnan(seconds) else float(seconds), self.clock_)
+        warm_start(self.arms_, np.column_stack([np.ones(len(data.X)), self._components(data.X)]), quality, cost)
 
     def update(self, x: Features, arm: int, reward: float, cost: float | None = None, *, age: int = 0) -> None:
         """Learn one outcome of ``arm``: a reward in [0, 1] and, where known, a cost in USD.
@@ -83,7 +98,10 @@ class LinearBandit(Bandit):
         if not z @ z < np.inf:
             raise PolicyError(f"feature {np.flatnonzero(~np.isfinite(x))[0]} is not finite; impute it first")
         self._arrived()
-        self.arms_.learn(z, arm, self._unflipped(reward), cost, age, self.clock_)
+        self._learn(x, z, arm, self._unflipped(reward), cost, age)
+
+    def _learn(self, x: Features, z: Floats, arm: int, reward: float, cost: float | None, age: int) -> None:
+        self.arms_.learn(z, arm, reward, cost, age, self.clock_)
 
     def predict(self, X: Features) -> Estimates:
         """Expected quality within [0, 1], cost, and the standard error of quality of each arm, each (n, k)."""
@@ -91,26 +109,36 @@ class LinearBandit(Bandit):
 
     def _believed(self, X: Features) -> tuple[Floats, Floats, Floats]:
         """Expected quality, cost and the standard error of quality, each (n, k)."""
-        self.check_fitted()
-        Z, arms = self._inputs(X), self.arms_
-        deviation = np.sqrt(arms.spreads(Z, self.clock_)) * arms.sigma
-        return Z @ arms.coef[0].T, np.maximum(Z @ arms.coef[1].T, arms.floor), deviation
-
-    def _estimates(self, quality: Floats, cost: Floats, deviation: Floats) -> Estimates:
-        """Of n requests, all (n, k)."""
-        latency = self.arms_.latency
-        known = None if np.isnan(latency).any() else np.tile(latency, (len(quality), 1))
-        return Estimates(quality.clip(0.0, 1.0), cost, known, deviation)
+        quality, cost, deviation = self._linear(X)
+        return quality, np.maximum(cost, self.arms_.floor), deviation
 
     def _believed_one(self, x: Features) -> tuple[Floats, Floats, Floats]:
         """The same (k,) for one request (p,): the decision path."""
+        quality, cost, deviation = self._linear_one(x)
+        return quality, np.maximum(cost, self.arms_.floor), deviation
+
+    def _linear(self, X: Features) -> tuple[Floats, Floats, Floats]:
+        """What the regressions say of n requests, each (n, k)."""
+        self.check_fitted()
+        Z, arms = self._inputs(X), self.arms_
+        deviation = np.sqrt(arms.spreads(Z, self.clock_)) * arms.sigma
+        return Z @ arms.coef[0].T, Z @ arms.coef[1].T, deviation
+
+    def _linear_one(self, x: Features) -> tuple[Floats, Floats, Floats]:
+        """The same (k,) for one request (p,)."""
         z, arms = self._input(x), self.arms_
         expected = arms.coefs @ z
         k = len(expected) // 2
         deviation = np.sqrt(arms.spread(z, self.clock_)) * arms.sigma
         if not deviation[0] < np.inf:
             raise PolicyError(f"feature {np.flatnonzero(~np.isfinite(x))[0]} is not finite; impute it first")
-        return expected[:k], np.maximum(expected[k:], arms.floor), deviation
+        return expected[:k], expected[k:], deviation
+
+    def _estimates(self, quality: Floats, cost: Floats, deviation: Floats) -> Estimates:
+        """Of n requests, all (n, k)."""
+        latency = self.arms_.latency
+        known = None if np.isnan(latency).any() else np.tile(latency, (len(quality), 1))
+        return Estimates(quality.clip(0.0, 1.0), cost, known, deviation)
 
     def _utility(self, quality: Floats, cost: Floats, objective: Objective) -> Floats:
         """Expected utility (…, k), −inf for arms that break a constraint."""

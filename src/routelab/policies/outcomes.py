@@ -139,6 +139,16 @@ def check_belief(name: str, quality: float, cost: float, latency: float | None) 
             )
 
 
+def check_factor(factor: float) -> None:
+    """Refuse a price that changes by what is no factor ≥ 0.
+
+    Raises:
+        PolicyError: the factor is negative or not finite.
+    """
+    if not 0.0 <= factor < np.inf:
+        raise PolicyError(f"a price cannot change by the factor {factor!r}; give a finite number ≥ 0")
+
+
 def _check_range(what: str, values: Floats, highest: float, names: Sequence[str]) -> None:
     bad = np.argwhere((values < 0.0) | (values > highest) | np.isinf(values))
     if len(bad):

@@ -9,13 +9,14 @@ import numpy as np
 
 from routelab.bundle import Bundle
 from routelab.errors import PolicyError
-from routelab.policies.base import Choice, Estimates, Features, Floats, Policy
+from routelab.policies.bandit import Bandit, check_keep
+from routelab.policies.base import Choice, Estimates, Features, Floats
 from routelab.policies.objective import Objective
-from routelab.policies.outcomes import Outcomes, check_belief
+from routelab.policies.outcomes import Outcomes, check_belief, check_factor
 from routelab.policies.propensity import beta_argmax_probabilities
 
 
-class ThompsonPolicy(Policy):
+class ThompsonPolicy(Bandit):
     """Thompson sampling without context (Thompson, 1933; Chapelle & Li, 2011) on utility = θ − λ·mean cost.
 
     θ_k ~ Beta(prior + Σr, prior + Σ(1 − r)). Rewards may be any number in [0, 1]: a fractional reward adds r to the
@@ -25,9 +26,13 @@ class ThompsonPolicy(Policy):
 
     Args:
         prior: pseudo-count of each side of the Beta prior, ≥ 1 (1 = uniform).
+        forgetting: factor per decision by which counts fade, in (0, 1]: an arm that was not tried for long becomes
+            uncertain, and is tried again.
+        flip_share: share of rewards that are believed to come flipped, in [0, 0.5).
 
     Attributes:
         counts_: (5, k): Σr, Σ(1 − r), observations of cost, mean cost in USD, mean latency in seconds (NaN = none).
+        stamps_: (k,) decisions at which the counts of an arm were last brought up to date.
 
     >>> policy = ThompsonPolicy().add_provider("a").add_provider("b")
     >>> for _ in range(50):
@@ -37,8 +42,10 @@ class ThompsonPolicy(Policy):
     True
     """
 
-    def __init__(self, prior: float = 1.0) -> None:
+    def __init__(self, prior: float = 1.0, forgetting: float = 1.0, flip_share: float = 0.0) -> None:
         self.prior = prior
+        self.forgetting = forgetting
+        self.flip_share = flip_share
 
     def _fit(self, data: Outcomes) -> None:
         """Warm start from every observed cell."""
@@ -48,10 +55,12 @@ class ThompsonPolicy(Policy):
         seen = (~np.isnan(data.cost)).sum(axis=0).astype(float)
         seconds = np.full(len(reward), np.nan) if data.latency is None else np.nanmean(data.latency, axis=0)
         self.counts_ = np.stack([reward, lost, seen, np.nanmean(data.cost, axis=0), seconds])
+        self.stamps_ = np.full(len(reward), self.clock_)
 
     def _check_prior(self) -> None:
         if not 1.0 <= self.prior < np.inf:
             raise PolicyError(f"ThompsonPolicy.prior is {self.prior!r}; give a finite number ≥ 1")
+        self._check_settings()
 
     def add_provider(self, name: str, *, quality: float = 0.5, cost: float = 0.0, latency: float | None = None) -> Self:
         """Add an arm with no observation but one believed cost, which the first observed cost replaces.
@@ -66,6 +75,7 @@ class ThompsonPolicy(Policy):
         check_belief(name, quality, cost, latency)
         column = np.array([[0.0], [0.0], [0.0], [cost], [np.nan if latency is None else latency]])
         self.counts_ = np.hstack([self.counts_, column]) if names else column
+        self.stamps_ = np.append(self.stamps_ if names else [], self.clock_).astype(int)
         self._names = (*names, name)
         return self
 
@@ -75,7 +85,20 @@ class ThompsonPolicy(Policy):
         Raises:
             PolicyError: the name is unknown, or it is the last arm.
         """
-        self.counts_ = np.delete(self.counts_, self._drop_name(name), axis=1)
+        arm = self._drop_name(name)
+        self.counts_, self.stamps_ = np.delete(self.counts_, arm, axis=1), np.delete(self.stamps_, arm)
+        return self
+
+    def reprice_provider(self, name: str, factor: float) -> Self:
+        """From now on expect ``factor`` (≥ 0) times the cost of one arm; PolicyError for an unknown name or factor."""
+        check_factor(factor)
+        self.counts_[3, self._position(name)] *= factor
+        return self
+
+    def forget_provider(self, name: str, keep: float = 0.1) -> Self:
+        """Keep the share ``keep`` of the counts of one arm."""
+        check_keep(keep)
+        self.counts_[:3, self._position(name)] *= keep
         return self
 
     def update(self, x: Features, arm: int, reward: float, cost: float | None = None, *, age: int = 0) -> None:
@@ -84,18 +107,18 @@ class ThompsonPolicy(Policy):
         Raises:
             PolicyError: the arm is unknown, the reward outside [0, 1], or the cost negative; nothing is learned then.
         """
-        self.check_fitted()
-        if not 0 <= arm < len(self.providers_):
-            raise PolicyError(f"arm {arm} is unknown; the policy has arms 0 to {len(self.providers_) - 1}")
-        if not 0.0 <= reward <= 1.0:
-            raise PolicyError(f"reward {reward!r} is outside [0, 1]; scale it first")
-        if cost is not None and not 0.0 <= cost < np.inf:
-            raise PolicyError(f"cost {cost!r} is no number ≥ 0 in USD")
-        self.counts_[0, arm] += reward
-        self.counts_[1, arm] += 1.0 - reward
-        if cost is not None:
-            self.counts_[2, arm] += 1.0
-            self.counts_[3, arm] += (cost - self.counts_[3, arm]) / self.counts_[2, arm]
+        self._check(arm, reward, cost, age)
+        self._arrived()
+        if self.forgetting < 1.0:
+            self.counts_[:3, arm] *= self.forgetting ** (self.clock_ - self.stamps_[arm])
+            self.stamps_[arm] = self.clock_
+        weight = self.forgetting**age
+        reward = self._unflipped(reward)
+        self.counts_[0, arm] += weight * reward
+        self.counts_[1, arm] += weight * (1.0 - reward)
+        if cost is not None and weight:
+            self.counts_[2, arm] += weight
+            self.counts_[3, arm] += weight * (cost - self.counts_[3, arm]) / self.counts_[2, arm]
 
     def predict(self, X: Features) -> Estimates:
         """Posterior means and their deviations, the same for each of the n requests, each (n, k)."""
@@ -103,7 +126,12 @@ class ThompsonPolicy(Policy):
         return _estimates(*self._posterior(), self.counts_, len(X))
 
     def _posterior(self) -> tuple[Floats, Floats]:
-        return self.prior + self.counts_[0], self.prior + self.counts_[1]
+        kept = self.counts_[:2]
+        if self.forgetting < 1.0:
+            kept = kept * self.forgetting ** (self.clock_ - self.stamps_)
+        if self.flip_share:  # a guessed reward may lie outside [0, 1]
+            kept = np.maximum(kept, 0.0)
+        return self.prior + kept[0], self.prior + kept[1]
 
     def _offset(self, alpha: Floats, beta: Floats, objective: Objective) -> Floats:
         """What is added to θ (k,): minus the prices of cost and latency; −inf for arms that break a constraint.
@@ -123,6 +151,7 @@ class ThompsonPolicy(Policy):
         alpha, beta = self._posterior()
         offset, counts = self._offset(alpha, beta, objective), self.counts_.copy()
         arm = int((rng.beta(alpha, beta) + offset).argmax())
+        self._decided()
         return Choice(
             arm, lambda: float(_win_probabilities(alpha, beta, offset)[arm]), lambda: _estimates(alpha, beta, counts, 1)
         )
@@ -139,10 +168,12 @@ class ThompsonPolicy(Policy):
         return np.tile(self.propensities(X, objective)(), (len(X), 1))
 
     def _state(self) -> Bundle:
-        return Bundle("", {}, {"counts": self.counts_})
+        meta = {"clock": self.clock_, "open": self.open_}
+        return Bundle("", meta, {"counts": self.counts_, "stamps": self.stamps_})
 
     def _restore(self, bundle: Bundle) -> None:
-        self.counts_ = bundle.arrays["counts"]
+        self.clock_, self.open_ = bundle.meta["clock"], bundle.meta["open"]
+        self.counts_, self.stamps_ = bundle.arrays["counts"], bundle.arrays["stamps"]
 
 
 def _latency(counts: Floats) -> Floats | None:
