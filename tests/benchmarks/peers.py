@@ -120,7 +120,7 @@ class ParetoBandit:
 
 
 def play(player: Player, X: Floats, rewards: Floats, costs: Floats, order: Iterable[int]) -> Floats:
-    """Arms (m,) that ``player`` chose for the requests of ``order`` (m,), while it learned from rewards and costs (n, k).
+    """Arms (m,) that ``player`` chose for the requests of ``order`` (m,), while it learned rewards and costs (n, k).
 
     It sees the outcome of the arm it chose and no other.
     """

@@ -82,7 +82,7 @@ def regression_run(replay: Replay, player: Player, seed: int) -> tuple[float, fl
 def side_by_side(
     replay: Replay, run: Callable[[Replay, Player, int], tuple[float, ...]], budgets: tuple[float, ...]
 ) -> tuple[Floats, Floats]:
-    """What ``run`` gives for ours and for theirs, each (budgets, seeds, figures); the last figure per budget is cost."""
+    """What ``run`` gives for ours and for theirs, each (budgets, seeds, figures), the last of them cost / budget."""
     ours = np.array([[run(replay, replay.ours(seed, budget), seed) for seed in SEEDS] for budget in budgets])
     theirs = np.array([[run(replay, replay.theirs(seed, budget), seed) for seed in SEEDS] for budget in budgets])
     for results in (ours, theirs):

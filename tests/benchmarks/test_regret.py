@@ -1,4 +1,4 @@
-"""Regret beside mabwiser on two fixed problems, the same streams for both: ``pytest -s tests/benchmarks/test_regret.py``.
+"""Regret beside mabwiser on two fixed problems, the same streams for both: ``pytest -s`` prints it.
 
 Bernoulli: 10 arms with means .1, .15, …, .55. Linear: 10 arms, d = 16, contexts and coefficients of unit norm, noise of
 standard deviation .25. Each has 20,000 rounds and 10 seeds; a seed makes one table of the outcomes of all arms, of

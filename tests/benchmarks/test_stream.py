@@ -65,7 +65,7 @@ def test_estimates_after_a_million_updates_are_those_of_an_inverse_taken_anew_ea
     settings: dict[str, float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept = streamed(added(LinUCBPolicy(ridge=25.0, **settings)), 10 * BLOCK)
-    monkeypatch.setattr(linear_arms, "_CHECKED_EVERY", 1)
+    monkeypatch.setattr(linear_arms, "CHECKED_EVERY", 1)
     monkeypatch.setattr(linear_arms, "_TOLERANCE", 0.0)
     exact = streamed(added(LinUCBPolicy(ridge=25.0, **settings)), 10 * BLOCK)
     X = np.random.default_rng(2).normal(size=(1000, WIDTH))
