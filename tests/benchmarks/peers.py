@@ -37,10 +37,11 @@ class Ours:
         self.policy, self.rng = policy, np.random.default_rng(seed)
         for arm in range(arms):
             policy.add_provider(str(arm))
+        self.objective = Objective()
         self.pacer = None if budget is None else BudgetPacer(budget)
 
     def choose(self, x: Floats) -> int:
-        objective = Objective() if self.pacer is None else self.pacer.objective()
+        objective = self.objective if self.pacer is None else self.pacer.objective()
         return self.policy.select(x, objective, self.rng).arm
 
     def learn(self, x: Floats, arm: int, reward: float, cost: float) -> None:
