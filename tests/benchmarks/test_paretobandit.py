@@ -18,6 +18,7 @@ from routelab import LinUCBPolicy, RequestFeaturizer, load_source
 
 SEEDS = range(20)
 BUDGETS = (2.93e-5, 8.29e-5, 2.345e-4, 6.64e-4, 1.878e-3, 5.31e-3, 1.504e-2)
+COMPONENTS = 25  # of the embedding of a prompt
 PHASE = 608  # prompts of a phase of its silent regression
 DEGRADED, LEFT = 1, 0.75  # its arm, and the reward that is left of it
 
@@ -39,12 +40,15 @@ class Replay:
         return ParetoBandit(self.models, self.X.shape[1], seed, budget)
 
 
-@pytest.fixture(scope="module")
-def replay() -> Replay:
+@pytest.fixture(scope="module", params=["all features", "whitened components"])
+def replay(request: pytest.FixtureRequest) -> Replay:
+    """All features as we make them, or only the components, each of unit variance as its authors advise."""
     table = load_source("paretobandit")
     val, test = table.split(0.7, seed=0)  # the table's own split
-    featurizer = RequestFeaturizer(n_components=25, standardize=True).fit(val)
+    featurizer = RequestFeaturizer(n_components=COMPONENTS, standardize=True).fit(val)
     X = np.vstack([featurizer.transform(val), featurizer.transform(test)]).astype(float)
+    if request.param == "whitened components":
+        X = np.ascontiguousarray(X[:, -COMPONENTS:] / X[: val.n, -COMPONENTS:].std(axis=0))
     quality, cost = np.vstack([val.quality, test.quality]), np.vstack([val.cost, test.cost])
     return Replay(X, quality, cost, val.n, table.providers)
 
