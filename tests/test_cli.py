@@ -31,7 +31,7 @@ def test_help_lists_the_commands(tmp_path: Path) -> None:
     answer = routelab("--help", folder=tmp_path)
     assert answer.returncode == 0
     assert "Learn which LLM provider should answer each request" in answer.stdout
-    assert {"sources", "evaluate", "ui"} <= set(answer.stdout.replace("│", " ").split())
+    assert {"sources", "evaluate", "replay", "ui"} <= set(answer.stdout.replace("│", " ").split())
 
 
 def test_sources_lists_every_source_with_licence_size_and_place(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from routelab.drift import Drift
 from routelab.errors import DatabaseError
 from routelab.performance_db import Decision, Outcome, PerformanceDB, new_decision_id
 
@@ -450,14 +451,48 @@ def test_closing_writes_the_good_rows_and_names_the_bad_ones(url: str) -> None:
 # --- the store ---
 
 
-@pytest.mark.parametrize("version", [0, 2])
+@pytest.mark.parametrize("version", [0, 3])
 def test_another_schema_version_is_refused(url: str, version: int) -> None:
     PerformanceDB(url).close()
     with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
         connection.execute("UPDATE routelab_schema SET version = ?", [version])
     connection.close()
-    with pytest.raises(DatabaseError, match=f"log.db.* has schema version {version}, this routelab knows 1"):
+    with pytest.raises(DatabaseError, match=f"log.db.* has schema version {version}, this routelab knows 2"):
         PerformanceDB(url)
+
+
+def test_a_store_of_version_1_gains_the_drifts_and_keeps_its_rows(url: str) -> None:
+    with PerformanceDB(url) as db:
+        db.record_decision(decision())
+        db.record_outcome(outcome())
+    with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
+        connection.execute("DROP TABLE drifts")
+        connection.execute("UPDATE routelab_schema SET version = 1")
+    connection.close()
+    for _ in range(2):
+        with PerformanceDB(url) as db:
+            assert db.count() == (1, 1)
+            assert db.drifts().empty
+    with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
+        assert connection.execute("SELECT version FROM routelab_schema").fetchall() == [(2,)]
+    connection.close()
+
+
+def test_drifts_are_on_disk_at_once_in_the_order_of_their_detection(url: str) -> None:
+    with PerformanceDB(url) as db:
+        db.record_drift(Drift("b", 0.0, -0.25, 40), detected_at=9.0, decisions=500, policy_version="3")
+        assert rows_on_disk(url, "drifts") == 1
+        db.record_drift(Drift("a", 0.125, 0.5, 7), detected_at=8.0, decisions=501)
+    with PerformanceDB(url) as db:
+        assert db.drifts().to_dict("list") == {
+            "provider": ["b", "a"],
+            "detected_at": [9.0, 8.0],
+            "decisions": [500, 501],
+            "before": [0.0, 0.125],
+            "after": [-0.25, 0.5],
+            "recent": [40, 7],
+            "policy_version": ["3", ""],
+        }
 
 
 def test_tables_of_somebody_else_are_left_alone(url: str) -> None:

@@ -18,7 +18,7 @@ from routelab import (
     ThompsonPolicy,
     simulated_providers,
 )
-from routelab.routers.ml import _heldout_rows
+from routelab.routers.training import heldout_rows
 from routelab.tables.synthetic import SyntheticData, World
 from routing import EASY, HARD, TRADE_OFF, Answering, answer_all, newcomer, record, requests, small_forest
 
@@ -228,7 +228,7 @@ def test_the_same_prompt_never_stands_on_both_sides_of_the_held_out_split(
     texts = [f"Prove theorem {number}, please." for number in range(20)]
     answer_all(router, [LLMRequest(text, time_of_day=hour) for text in texts for hour in (1, 5, 9, 13, 17, 21)])
     data = db.get_training_data()
-    held = _heldout_rows(data, np.arange(len(data.X)), 0.3, np.random.default_rng(0))
+    held = heldout_rows(data, np.arange(len(data.X)), 0.3, np.random.default_rng(0))
     assert 0 < held.sum() < len(held)
     assert not set(data.prompt_sha256[held]) & set(data.prompt_sha256[~held])
     assert len(np.unique(data.X, axis=0)) > len(texts)  # the hour makes rows differ, so features alone would leak

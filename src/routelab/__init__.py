@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from routelab.drift import DriftMonitor as DriftMonitor
     from routelab.errors import RoutelabError as RoutelabError
     from routelab.features import RequestFeaturizer as RequestFeaturizer
     from routelab.pareto import find_pareto_optimal as find_pareto_optimal
@@ -46,10 +47,12 @@ if TYPE_CHECKING:
     from routelab.request import LLMRequest as LLMRequest
     from routelab.routers import BanditRouter as BanditRouter
     from routelab.routers import MLRouter as MLRouter
+    from routelab.routers import OnlineMLRouter as OnlineMLRouter
     from routelab.tables.sources import load_source as load_source
     from routelab.tables.table import PerformanceTable as PerformanceTable
 
 _HOMES = {
+    "drift": ("DriftMonitor",),
     "errors": ("RoutelabError",),
     "features": ("RequestFeaturizer",),
     "pareto": ("find_pareto_optimal", "pareto_mask"),
@@ -80,7 +83,7 @@ _HOMES = {
     ),
     "providers": ("Completion", "Provider", "ProviderPool", "SimulatedProvider", "simulated_providers"),
     "request": ("LLMRequest",),
-    "routers": ("BanditRouter", "MLRouter"),
+    "routers": ("BanditRouter", "MLRouter", "OnlineMLRouter"),
     "tables.sources": ("load_source",),
     "tables.table": ("PerformanceTable",),
 }

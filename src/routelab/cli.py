@@ -87,6 +87,71 @@ def evaluate(
         write_json(json_out, report)
 
 
+@app.command()
+def replay(
+    table: Annotated[str, typer.Argument(help="A source of `routelab sources`, or a .parquet, .csv or .jsonl file.")],
+    policy: Annotated[str, typer.Option(help="Name of a policy that learns online, or of any with --warm-start.")],
+    scenario: Annotated[
+        str,
+        typer.Option(help="budget, price-cut, regression, new-provider, outage, delay, judge-noise, poison or drift."),
+    ] = "budget",
+    budget: Annotated[str | None, typer.Option(help="USD per request; several with commas between.")] = None,
+    cost_weight: Annotated[
+        float | None, typer.Option(min=0.0, help="Quality per USD, instead of a budget; 0 = quality only.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="Passes, with seeds N, N+1, …")] = 20,
+    seed: Annotated[int, typer.Option(min=0, max=10**9, help="The first of them.")] = 0,
+    train_split: Annotated[
+        str | None,
+        typer.Option(help="Share of the prompts to learn on first, in (0, 1), or the column that says train or eval."),
+    ] = None,
+    warm_start: Annotated[
+        str,
+        typer.Option(help="Table with all outcomes to fit on beforehand; TABLE itself: its learning part."),
+    ] = "none",
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="Setting of the scenario, as in factor=0.5; may be repeated.")
+    ] = None,
+    drift: Annotated[
+        bool, typer.Option("--drift/--no-drift", help="Notice drifts of a provider, and forget what is known of it.")
+    ] = False,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Processes; one per core when left out.")] = None,
+    json_out: Json = None,
+) -> None:
+    """Let a policy meet the prompts of a table one by one, seeing only the outcomes of what it chooses.
+
+    It learns through both sides of the split; the second is scored. With several budgets, the JSON is a list.
+    """
+    from routelab.benchmark.harness import parse_budgets, parse_split, read_table
+    from routelab.benchmark.replay_report import parse_settings, replay_table
+    from routelab.benchmark.replay_text import replay_lines
+    from routelab.files import write_json
+
+    if json_out is not None:
+        _check_writable(json_out)
+    share, column = parse_split(train_split)
+    reports = replay_table(
+        read_table(table, column),
+        table,
+        scenario=scenario,
+        policy=policy,
+        budgets=parse_budgets(budget, "--budget"),
+        cost_weight=cost_weight,
+        settings=parse_settings(settings or []),
+        seeds=seeds,
+        seed=seed,
+        train_split="split" if column else share,
+        warm_start=None if warm_start == "none" else warm_start,
+        drift=drift,
+        n_jobs=jobs,
+    )
+    for report in reports:
+        for line in replay_lines(report):
+            typer.echo(line)
+    if json_out is not None:
+        write_json(json_out, reports if len(reports) > 1 else reports[0])
+
+
 def _check_writable(path: Path) -> None:
     """Put a file beside ``path`` and remove it, as a report will be written there first.
 

@@ -11,7 +11,7 @@ import pandas as pd
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
-from routelab.db_schema import decisions, outcomes
+from routelab.db_schema import decisions, drifts, outcomes
 from routelab.errors import DatabaseError
 
 Floats = NDArray[np.float64]
@@ -59,6 +59,11 @@ def read_log(connection: sa.Connection) -> pd.DataFrame:
         frame[name] = frame[name].map(json.loads).astype(object)
     frame["features"] = frame["features"].map(lambda blob: np.frombuffer(blob, "<f4"))
     return frame
+
+
+def read_drifts(connection: sa.Connection) -> pd.DataFrame:
+    """Every drift; see :meth:`PerformanceDB.drifts`."""
+    return pd.read_sql_query(sa.select(drifts).order_by(drifts.c.drift_id), connection).drop(columns="drift_id")
 
 
 def read_training_data(connection: sa.Connection, feature_set: str | None) -> TrainingData:

@@ -6,7 +6,7 @@ import json
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import asdict, fields
 from itertools import islice
 from operator import itemgetter
 from time import monotonic, sleep
@@ -15,9 +15,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from routelab.db_records import Decision, Outcome
+from routelab.drift import Drift
 from routelab.errors import DatabaseError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # 1 had no drifts
 Row = dict[str, Any]
 
 metadata = sa.MetaData()
@@ -53,6 +54,18 @@ outcomes = sa.Table(
     sa.Column("output_tokens", sa.BigInteger),
     sa.Column("error", sa.Text),
     sa.Column("observed_at", sa.Double, nullable=False),
+)
+drifts = sa.Table(
+    "drifts",
+    metadata,
+    sa.Column("drift_id", sa.Integer, primary_key=True),  # in their order
+    sa.Column("provider", sa.Text, nullable=False),
+    sa.Column("detected_at", sa.Double, nullable=False),
+    sa.Column("decisions", sa.BigInteger, nullable=False),
+    sa.Column("before", sa.Double, nullable=False),
+    sa.Column("after", sa.Double, nullable=False),
+    sa.Column("recent", sa.BigInteger, nullable=False),
+    sa.Column("policy_version", sa.Text, nullable=False),
 )
 _OUTCOME_FIELDS = tuple(field.name for field in fields(Outcome))
 # The same feedback delivered twice carries two arrival times.
@@ -131,7 +144,7 @@ def outcome_row(outcome: Outcome) -> Row:
 
 
 def create_schema(connection: sa.Connection, origin: str) -> None:
-    """Create what is missing, within the caller's transaction.
+    """Create what is missing, within the caller's transaction; a store of version 1 gets the tables that it lacks.
 
     Raises:
         DatabaseError: the store ``origin`` has another schema version, or such tables that are not ours.
@@ -145,7 +158,9 @@ def create_schema(connection: sa.Connection, origin: str) -> None:
         )
     metadata.create_all(connection)
     held = connection.scalars(sa.select(schema_version.c.version)).all()
-    if not held:
+    if list(held) == [1]:
+        connection.execute(sa.update(schema_version).values(version=SCHEMA_VERSION))
+    elif not held:
         connection.execute(sa.insert(schema_version), {"version": SCHEMA_VERSION})
     elif list(held) != [SCHEMA_VERSION]:
         raise DatabaseError(
@@ -211,6 +226,14 @@ def _insert_outcomes(connection: sa.Connection, rows: Collection[Row], refused: 
             refused.append(f"decision_id {decision_id!r} has another outcome already; the first one stays")
     if accepted:
         connection.execute(sa.insert(outcomes), accepted)
+
+
+def insert_drift(
+    connection: sa.Connection, drift: Drift, detected_at: float, decisions: int, policy_version: str
+) -> None:
+    """Write one drift within the caller's transaction."""
+    found = {"detected_at": detected_at, "decisions": decisions, "policy_version": policy_version}
+    connection.execute(sa.insert(drifts), asdict(drift) | found)
 
 
 def _ids(rows: Collection[Row]) -> list[str]:

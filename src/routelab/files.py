@@ -7,7 +7,7 @@ import json
 import math
 import os
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -68,6 +68,6 @@ def rounded(value: Any) -> Any:
     return int(value) if isinstance(value, np.integer) else value
 
 
-def write_json(path: Path, report: Mapping[str, Any]) -> None:
+def write_json(path: Path, report: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> None:
     """Write a report as JSON with 9 significant digits."""
     write_bytes(path, (json.dumps(rounded(report), indent=1, ensure_ascii=False) + "\n").encode())

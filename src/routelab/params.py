@@ -79,6 +79,41 @@ class BanditParams(_Section):
     seeds: Sized
 
 
+class OnlinePolicies(_Section):
+    """Names for the default run and for ``size: full``."""
+
+    small: Annotated[list[str], Field(min_length=1)]
+    full: Annotated[list[str], Field(min_length=1)]
+
+    @field_validator("small", "full")
+    @classmethod
+    def _policies_learn_online(cls, names: list[str]) -> list[str]:
+        from routelab.policies import ONLINE
+
+        if not set(names) <= set(ONLINE) or len(set(names)) != len(names):
+            raise ValueError(f"Input should be different names out of {', '.join(ONLINE)}")
+        return names
+
+
+class ReplayParams(_Section):
+    """Scenarios that policies learn through online."""
+
+    scenarios: Annotated[list[str], Field(min_length=1)]
+    policies: OnlinePolicies
+    seeds: Shuffles  # one alone has no interval
+    budgets: dict[str, Annotated[list[Annotated[float, Field(gt=0.0, allow_inf_nan=False)]], Field(min_length=1)]]
+    levels: Positive  # budgets of a source that has none of its own
+
+    @field_validator("scenarios")
+    @classmethod
+    def _scenarios_are_known(cls, names: list[str]) -> list[str]:
+        from routelab.evaluation.scenarios import SCENARIOS
+
+        if not set(names) <= set(SCENARIOS) or len(set(names)) != len(names):
+            raise ValueError(f"Input should be different names out of {', '.join(SCENARIOS)}")
+        return names
+
+
 class EvaluationParams(_Section):
     """Curves, cross-fitting and the bootstrap."""
 
@@ -131,6 +166,7 @@ class Params(_Section):
     forest: ForestParams
     classifier: ClassifierParams
     bandit: BanditParams
+    replay: ReplayParams
     evaluation: EvaluationParams
     controls: ControlParams
     benchmark: BenchmarkParams
@@ -146,6 +182,10 @@ class Params(_Section):
     def sized(self, value: Sized) -> int:
         """The number for this run's ``size``."""
         return value.full if self.size == "full" else value.small
+
+    def online_policies(self) -> list[str]:
+        """Names of the policies that are replayed in this run."""
+        return self.replay.policies.full if self.size == "full" else self.replay.policies.small
 
 
 def _tables() -> list[str]:

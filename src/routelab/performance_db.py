@@ -14,26 +14,21 @@ import pandas as pd
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
-from routelab.db_reading import TrainingData, read_log, read_training_data
-from routelab.db_records import (
-    Decision,
-    Outcome,
-    RecordedTable,
-    new_decision_id,
-    table_decisions,
-    table_outcomes,
-)
+from routelab.db_reading import TrainingData, read_drifts, read_log, read_training_data
+from routelab.db_records import Decision, Outcome, RecordedTable, new_decision_id, table_decisions, table_outcomes
 from routelab.db_schema import (
     Row,
     create_schema,
     decision_row,
     decisions,
+    insert_drift,
     insert_rows,
     open_engine,
     outcome_row,
     outcomes,
     transaction,
 )
+from routelab.drift import Drift
 from routelab.errors import DatabaseError
 
 __all__ = ["Decision", "Outcome", "PerformanceDB", "TrainingData", "new_decision_id"]
@@ -132,6 +127,11 @@ class PerformanceDB:
             if refused := insert_rows(connection, new, results):
                 raise DatabaseError(f"{self!r}: {refused[0]}; nothing was written, give another policy name")
 
+    def record_drift(self, drift: Drift, *, detected_at: float, decisions: int, policy_version: str = "") -> None:
+        """Log a drift at once: when it was detected (unix seconds), and after how many decisions of the router."""
+        with self._writing() as connection:
+            insert_drift(connection, drift, detected_at, decisions, policy_version)
+
     def flush(self) -> None:
         """Write the queue in one transaction; on disk when this returns.
 
@@ -165,8 +165,8 @@ class PerformanceDB:
     def count(self) -> tuple[int, int]:
         """Number of decisions and of outcomes."""
         with self._reading() as connection:
-            counts = [sa.select(sa.func.count()).select_from(table) for table in (decisions, outcomes)]
-            held, joined = (connection.scalars(count).one() for count in counts)
+            total = sa.select(sa.func.count())
+            held, joined = (connection.scalars(total.select_from(table)).one() for table in (decisions, outcomes))
         return held, joined
 
     def log(self) -> pd.DataFrame:
@@ -189,6 +189,11 @@ class PerformanceDB:
         """
         with self._reading() as connection:
             return read_training_data(connection, feature_set)
+
+    def drifts(self) -> pd.DataFrame:
+        """All drifts in the order of their detection: the fields of :class:`Drift`, when, and under which policy."""
+        with self._reading() as connection:
+            return read_drifts(connection)
 
     def __enter__(self) -> Self:
         """The database itself."""
@@ -241,6 +246,5 @@ class PerformanceDB:
 
 def _close(reference: weakref.ref[PerformanceDB]) -> None:
     """Close a database that is still in use when Python exits."""
-    db = reference()
-    if db is not None:
+    if (db := reference()) is not None:
         db.close()

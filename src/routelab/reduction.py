@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from routelab.errors import RoutelabError
 
 Matrix = NDArray[np.float32]
+COMPONENTS = 25  # what a linear bandit can learn from some thousand outcomes
 
 
 def principal_components(vectors: NDArray[np.floating[Any]], n_components: int, seed: int) -> tuple[Matrix, Matrix]:
@@ -46,3 +47,21 @@ def column_scaling(raw: Matrix, together: int) -> Matrix:
         spread[together:] = spread[together:].max()
     factor = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > 1e-6)
     return np.stack([raw.mean(axis=0, dtype=np.float64), factor]).astype(np.float32)
+
+
+def reduce_columns(X: NDArray[np.floating[Any]], n_components: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Weights (p, c) and offset (c,): X·weights + offset are the leading components of the standardised columns.
+
+    The first component has unit variance, and the others theirs relative to it; c is at most ``n_components``.
+
+    >>> X = np.array([[0.0, 0.0], [1.0, 10.0], [2.0, 20.0]])
+    >>> weights, offset = reduce_columns(X, 1)
+    >>> np.abs(X @ weights + offset).round(3).ravel()
+    array([1.225, 0.   , 1.225])
+    """
+    centre, factor = column_scaling(np.asarray(X, dtype=np.float32), X.shape[1])
+    standard = (X - centre) * factor
+    mean, components = principal_components(standard, min(n_components, *standard.shape), seed=0)
+    widest = float(np.sqrt(np.mean(((standard - mean) @ components[0]) ** 2))) or 1.0
+    weights = (factor[:, None] * components.T / widest).astype(np.float64)
+    return weights, -(centre @ weights) - mean @ components.T.astype(np.float64) / widest

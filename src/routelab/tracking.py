@@ -158,21 +158,27 @@ def run(stage: str, source: str, policy: str, seed: int, params: Mapping[str, An
         yield str(active.info.run_id)
 
 
-def log_metrics(metrics: Mapping[str, float], steps: Mapping[str, Any] | None = None) -> None:
-    """Log single ``metrics``, and ``steps`` (name -> one value per step), in one batch."""
+def log_metrics(metrics: Mapping[str, float], steps: Mapping[str, Any] | None = None, step: int = 0) -> None:
+    """Log single ``metrics`` at ``step``, and ``steps`` (name -> one value per step), in one batch."""
     import time
 
     import mlflow
     from mlflow.entities import Metric
 
     now = int(time.time() * 1000)
-    batch = [Metric(_name(name), float(value), now, 0) for name, value in metrics.items()]
+    batch = [Metric(_name(name), float(value), now, step) for name, value in metrics.items()]
     for name, values in (steps or {}).items():
         batch += [Metric(_name(name), float(value), now, step) for step, value in enumerate(values)]
     active = mlflow.active_run()
     assert active is not None, "log_metrics works inside `with run(...)`"
     for start in range(0, len(batch), _BATCH):
         mlflow.MlflowClient().log_batch(active.info.run_id, metrics=batch[start : start + _BATCH])
+
+
+def log_event(kind: str, values: Mapping[str, Any]) -> None:
+    """Log the numbers of a router's event (its ``on_event``) as metrics ``kind/…``, at the step of its decisions."""
+    numbers = {f"{kind}/{name}": value for name, value in values.items() if isinstance(value, int | float)}
+    log_metrics(numbers, step=values["decisions"])
 
 
 def _name(text: str) -> str:

@@ -49,8 +49,8 @@ def parse_split(text: str | None) -> tuple[float | None, str | None]:
         return None, text
 
 
-def parse_budgets(text: str | None) -> list[float]:
-    """Numbers of ``--budgets``.
+def parse_budgets(text: str | None, option: str = "--budgets") -> list[float]:
+    """Numbers of ``--budgets``, or whatever the option is called.
 
     Raises:
         RoutelabError: something else than finite numbers above 0 with commas between.
@@ -64,7 +64,7 @@ def parse_budgets(text: str | None) -> list[float]:
             if not 0.0 < budget < math.inf:
                 raise ValueError(f"{budget:g} is no finite number above 0")
     except ValueError as error:
-        raise RoutelabError(f"--budgets {text!r}: {error}; give USD per request, as in 0.0001,0.002") from None
+        raise RoutelabError(f"{option} {text!r}: {error}; give USD per request, as in 0.0001,0.002") from None
     return budgets
 
 

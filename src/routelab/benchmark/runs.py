@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,8 +12,10 @@ from routelab.evaluation.crossfit import MAX_SETTINGS, Curve
 from routelab.evaluation.curves import PolicyCurve, curve_under, is_greedy
 from routelab.evaluation.replay import replay
 from routelab.evaluation.split import Split
-from routelab.policies import POLICIES, ForestClassifierPolicy, OraclePolicy, Policy, RandomPolicy
+from routelab.policies import POLICIES, ForestBanditPolicy, ForestClassifierPolicy, OraclePolicy, Policy, RandomPolicy
+from routelab.policies.linear_bandit import LinearBandit
 from routelab.policies.objective import Objective, cost_weight_sweep
+from routelab.reduction import COMPONENTS, reduce_columns
 
 REFITS = 8  # settings of a policy that needs a fit, or a pass over the training split, for each
 QUADRATIC_PROVIDERS, QUADRATIC_PROMPTS = 20, 50_000
@@ -66,8 +68,27 @@ def why_left_out(name: str, providers: int, prompts: int) -> str | None:
     )
 
 
-def _learns_online(kind: type[Policy]) -> bool:
+def learns_online(kind: type[Policy]) -> bool:
+    """Whether a policy learns from single outcomes."""
     return kind.update is not Policy.update
+
+
+def _passes(kind: type[Policy]) -> bool:
+    """Whether a policy is scored after a pass over the training prompts: bandits, but for one that has a forest."""
+    return learns_online(kind) and not issubclass(kind, ForestBanditPolicy)
+
+
+def _in_components(train: Split, held: Split) -> tuple[Split, Split]:
+    """Both sides with 25 components of the training features in place of all of them."""
+    weights, offset = reduce_columns(train.X, COMPONENTS)
+    reduced = [replace(side, X=(side.X @ weights + offset).astype(np.float32)) for side in (train, held)]
+    return reduced[0], reduced[1]
+
+
+def new_policy(kind: type[Policy], objective: Objective, seed: int) -> Policy:
+    """A policy that has learned nothing, told its objective and seed where it takes them."""
+    known = kind().get_params(deep=False)
+    return kind(**{name: value for name, value in (("objective", objective), ("seed", seed)) if name in known})
 
 
 def _objectives(kind: type[Policy], own_each: bool, train: Split, settings: int) -> list[Objective]:
@@ -83,9 +104,8 @@ def _objectives(kind: type[Policy], own_each: bool, train: Split, settings: int)
 
 def learned(kind: type[Policy], train: Split, objective: Objective, seed: int) -> Policy:
     """A policy fitted on the training prompts; a bandit passes over them once, in an order of its own."""
-    known = kind().get_params(deep=False)
-    policy = kind(**{name: value for name, value in (("objective", objective), ("seed", seed)) if name in known})
-    if not _learns_online(kind):
+    policy = new_policy(kind, objective, seed)
+    if not _passes(kind):
         return policy.fit(train.X, train.quality, train.cost, train.latency, providers=train.providers)
     seen = train.complete("training split")
     for provider in seen.providers:
@@ -116,7 +136,9 @@ def run_policy(name: str, train: Split, held: Split, seed: int, settings: int = 
     if name not in POLICIES:
         raise PolicyError(f"no policy {name!r}; known are {', '.join(POLICIES)}")
     kind = POLICIES[name]
-    own_each = _learns_online(kind) or "objective" in kind().get_params(deep=False)
+    if _passes(kind) and issubclass(kind, LinearBandit):
+        train, held = _in_components(train, held)
+    own_each = _passes(kind) or "objective" in kind().get_params(deep=False)
     objectives = _objectives(kind, own_each, train, settings)
     first = learned(kind, held if kind is OraclePolicy else train, objectives[0], seed)
 

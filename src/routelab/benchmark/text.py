@@ -71,15 +71,15 @@ def report_lines(report: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     policies = report["policies"]
     rows = [_HEADER, *(_row(name, policies[name]) for name in gap_order(policies))]
-    yield from _aligned(rows)
+    yield from aligned(rows)
     yield from _shares(policies)
     if any(scores.get("apgr") is not None for scores in policies.values()):
         yield ""
-        yield from _aligned([("two providers", "APGR", "CPT(50 %)", "CPT(80 %)"), *_call_rows(report)])
+        yield from aligned([("two providers", "APGR", "CPT(50 %)", "CPT(80 %)"), *_call_rows(report)])
         yield from dict.fromkeys(f"published in {figures['source']}" for figures in report.get("published", []))
     if "budgets" in report:
         yield ""
-        yield from _aligned([_BUDGET_HEADER, *map(_budget_row, report["budgets"])])
+        yield from aligned([_BUDGET_HEADER, *map(_budget_row, report["budgets"])])
         if any(row["published"] is not None for row in report["budgets"]):
             yield _UNLIKE
     for name, reason in report["left_out"].items():
@@ -140,7 +140,8 @@ def _interval(values: Mapping[str, Any], digits: int = 3) -> str:
     return f"{estimate} [{low}, {high}]"
 
 
-def _aligned(rows: list[tuple[str, ...]]) -> Iterator[str]:
+def aligned(rows: list[tuple[str, ...]]) -> Iterator[str]:
+    """Rows of cells as lines whose columns start at the same place."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

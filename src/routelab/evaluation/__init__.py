@@ -3,7 +3,19 @@
 from importlib import import_module
 from types import ModuleType
 
-_MODULES = ("bootstrap", "budget", "crossfit", "curves", "frontier", "replay", "split", "two_providers")
+_MODULES = (
+    "bootstrap",
+    "budget",
+    "crossfit",
+    "curves",
+    "frontier",
+    "regret",
+    "replay",
+    "scenarios",
+    "split",
+    "stream",
+    "two_providers",
+)
 
 
 def __getattr__(name: str) -> ModuleType:

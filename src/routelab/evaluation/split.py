@@ -46,10 +46,10 @@ class Split:
             providers=table.providers,
         )
 
-    def rows(self, mask: NDArray[np.bool_]) -> Split:
-        """The prompts of ``mask`` (n,)."""
-        latency = None if self.latency is None else self.latency[mask]
-        return Split(self.X[mask], self.quality[mask], self.cost[mask], latency, self.tasks[mask], self.providers)
+    def rows(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> Split:
+        """The prompts of a mask (n,), or those at some places, in their order."""
+        latency = None if self.latency is None else self.latency[rows]
+        return Split(self.X[rows], self.quality[rows], self.cost[rows], latency, self.tasks[rows], self.providers)
 
     def complete(self, name: str) -> Split:
         """The prompts for which every provider's quality and cost are known; ``name`` is what errors call the split.
@@ -89,6 +89,24 @@ class Split:
         latency = None if np.isnan(held["latency"]).all(axis=0).any() else held["latency"]
         providers = tuple(held["providers"].tolist())
         return cls(held["X"], held["quality"], held["cost"], latency, held["tasks"], providers)
+
+
+def cut_at_date(table: PerformanceTable) -> tuple[PerformanceTable, PerformanceTable]:
+    """(before, after) a change of versions: the prompts of the earlier date, and those of the later.
+
+    A prompt's date is the latest ``timestamp`` of its answers, the release of the version that gave it.
+
+    Raises:
+        TableError: the prompts do not have two dates.
+    """
+    dates = np.where(np.isnan(table.timestamp), -np.inf, table.timestamp).max(axis=1)
+    known = np.unique(dates[np.isfinite(dates)])
+    if len(known) != 2 or not np.isfinite(dates).all():
+        raise TableError(
+            f"{table.origin}: a change of versions needs two dates in column 'timestamp', the release of the version "
+            f"that answered; there are {len(known)}. Try the source 'llmdrift'"
+        )
+    return table.take(dates == known[0]), table.take(dates == known[1])
 
 
 def check_outcomes(split: PerformanceTable, name: str) -> None:

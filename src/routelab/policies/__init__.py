@@ -45,6 +45,8 @@ POLICIES: dict[str, type[Policy]] = {
     "forest-bandit": ForestBanditPolicy,
     "oracle": OraclePolicy,
 }
+#: Names of those that learn from single outcomes.
+ONLINE = tuple(name for name, kind in POLICIES.items() if kind.update is not Policy.update)
 
 
 def policy_from_bundle(bundle: Bundle) -> Policy:
@@ -69,6 +71,7 @@ def load_policy(path: str | Path) -> Policy:
 
 
 __all__ = [
+    "ONLINE",
     "POLICIES",
     "BudgetPacer",
     "Choice",

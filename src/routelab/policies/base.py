@@ -35,6 +35,11 @@ class Policy(BaseEstimator):
         """Names of the arms (k,), empty before the fit."""
         return getattr(self, "_names", ())
 
+    @property
+    def online(self) -> bool:
+        """Whether ``update`` learns."""
+        return type(self).update is not Policy.update
+
     def fit(
         self,
         X: Features,
@@ -99,8 +104,8 @@ class Policy(BaseEstimator):
         """From now on expect ``factor`` (≥ 0) times the cost of one arm: its price changed."""
         raise PolicyError(f"{type(self).__name__} cannot reprice {name!r}; fit it again on the new costs")
 
-    def forget_provider(self, name: str, keep: float = 0.1) -> Self:
-        """Believe what is known of one arm as if only the share ``keep`` of it had been seen: it has drifted."""
+    def forget_provider(self, name: str, keep: float = 0.1, shift: float = 0.0) -> Self:
+        """Believe only the share ``keep`` of what was seen of one arm, its quality moved by ``shift``: it drifted."""
         raise PolicyError(f"{type(self).__name__} cannot forget {name!r}; fit it again on recent outcomes")
 
     @abstractmethod

@@ -49,6 +49,11 @@ class EpsilonGreedyPolicy(Policy):
         """Names of the arms, those of the base policy."""
         return self.base_.providers_
 
+    @property
+    def online(self) -> bool:
+        """Whether the base policy learns by ``update``."""
+        return self.base_.online
+
     def _check_epsilon(self) -> None:
         if not 0.0 <= self.epsilon <= 1.0:
             raise PolicyError(f"EpsilonGreedyPolicy.epsilon is {self.epsilon!r}; give a share in [0, 1]")
@@ -78,9 +83,9 @@ class EpsilonGreedyPolicy(Policy):
         self.base_.reprice_provider(name, factor)
         return self
 
-    def forget_provider(self, name: str, keep: float = 0.1) -> Self:
+    def forget_provider(self, name: str, keep: float = 0.1, shift: float = 0.0) -> Self:
         """Let the base policy forget an arm."""
-        self.base_.forget_provider(name, keep)
+        self.base_.forget_provider(name, keep, shift)
         return self
 
     def predict(self, X: Features) -> Estimates:

@@ -13,9 +13,8 @@ from routelab.policies.base import Features, Floats
 from routelab.policies.forest import ForestPolicy
 from routelab.policies.linear import LinTSPolicy
 from routelab.policies.outcomes import Outcomes
-from routelab.reduction import column_scaling, principal_components
+from routelab.reduction import COMPONENTS, reduce_columns
 
-_COMPONENTS = 25
 _FLOOR = 0.2  # of the cost that the forest expects
 
 
@@ -76,12 +75,7 @@ class ForestBanditPolicy(LinTSPolicy):
         """Grow the forest and start the residual at zero."""
         forest = ForestPolicy() if self.forest is None else clone(self.forest)
         self._forest = forest.fit(data.X, data.quality, data.cost, providers=data.providers)
-        centre, factor = column_scaling(data.X, data.X.shape[1])
-        standard = (data.X - centre) * factor
-        mean, components = principal_components(standard, min(_COMPONENTS, *standard.shape), seed=0)
-        widest = np.sqrt(np.mean(((standard - mean) @ components[0]) ** 2)) or 1.0
-        self._weights = (factor[:, None] * components.T / widest).astype(np.float64)
-        self._offset = -(centre @ self._weights) - mean @ components.T / widest
+        self._weights, self._offset = reduce_columns(data.X, COMPONENTS)
         expected = forest.expect(data.X)
         self._warm_up(data, data.quality - expected.quality, data.cost - expected.cost)
         self.arms_.coef[:] = 0.0

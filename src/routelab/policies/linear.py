@@ -49,8 +49,8 @@ class LinUCBPolicy(LinearBandit):
         return int((utility + self.alpha * deviation).argmax())
 
     def _probabilities(self, utility: Floats, deviation: Floats) -> Floats:
-        chosen = np.zeros(len(utility))
-        chosen[(utility + self.alpha * deviation).argmax()] = 1.0
+        chosen = np.zeros(utility.shape)
+        chosen[np.arange(len(chosen)), (utility + self.alpha * deviation).argmax(axis=1)] = 1.0
         return chosen
 
 

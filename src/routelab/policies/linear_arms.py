@@ -16,10 +16,11 @@ Floats = NDArray[np.float64]
 LEVEL_PRECISION = 0.01  # of the intercept a priori: one outcome outweighs it a hundredfold
 _NOISE, _NOISE_WEIGHT = 0.05, 5.0  # variance of a reward around its estimate a priori, and for how many it counts
 _RECENT = 300  # outcomes of an arm that its noise and its mean cost are averaged over
+_UNREST = 10.0  # of an arm that has drifted: what changed once may change again
 CHECKED_EVERY = 256  # outcomes of an arm
 _TOLERANCE = 1e-8
 _AXIS_OF_ARMS = {
-    **dict.fromkeys(("stamps", "mass", "latency", "precision", "covariance"), 0),
+    **dict.fromkeys(("stamps", "mass", "unrest", "latency", "precision", "covariance"), 0),
     **dict.fromkeys(("noise", "costs", "coef"), 1),
 }
 
@@ -32,7 +33,8 @@ class LinearArms:
     (Sherman & Morrison, 1950). The intercept walks at random with variance ``wander``·σ_a² per decision (West &
     Harrison, *Bayesian Forecasting and Dynamic Models*, 1997, ch. 2): an arm that was not tried for long becomes
     uncertain, and a change of level is learned. ``forgetting`` γ lets all evidence fade by γ per decision, down to the
-    prior. Precision is kept beside its inverse: the drift of the inverse is measured, and mended.
+    prior. An arm that has drifted (``keep``) walks ten times as fast, until it has been tried often enough again.
+    Precision is kept beside its inverse: the drift of the inverse is measured, and mended.
 
     Args:
         ridge: prior precision of the coefficients in units of 1/σ²; None takes the mean squared norm of the
@@ -44,14 +46,15 @@ class LinearArms:
         precision, covariance: (k, d, d), inverse to each other. coef: (2, k, d) of quality and cost.
         stamps: (k,) decisions at which an arm was last brought up to date. mass: (k,) share of its prior left.
         noise: (2, k) recent mean squared error and outcomes seen. costs: (2, k) the same of cost.
-        latency: (k,) seconds, NaN = unknown. scale: (2,) ridge in use, outcomes that it was taken from.
+        unrest: (k,) factors of ``wander``. latency: (k,) seconds, NaN = unknown.
+        scale: (2,) ridge in use, outcomes that it was taken from.
     """
 
     def __init__(self, ridge: float | None, wander: float, forgetting: float) -> None:
         self.ridge, self.wander, self.forgetting = ridge, wander, forgetting
         self.scale, self.norm = np.array([0.0 if ridge is None else ridge, 0.0]), 0.0
         self.costs, self.noise = np.zeros((2, 2, 0))
-        self.latency, self.stamps, self.mass = np.zeros((3, 0))
+        self.latency, self.stamps, self.mass, self.unrest = np.zeros((4, 0))
         self.coef = np.zeros((2, 0, 0))
         self.precision = self.covariance = np.zeros((0, 0, 0))
         self.levels: list[tuple[float, float]] = []  # what was believed of arms before the width is known
@@ -92,6 +95,7 @@ class LinearArms:
         """One more arm with what is believed of it."""
         self.levels.append((quality, cost))
         self.stamps, self.mass = np.append(self.stamps, clock), np.append(self.mass, 1.0)
+        self.unrest = np.append(self.unrest, 1.0)
         self.latency = np.append(self.latency, np.nan if latency is None else latency)
         self.noise = np.column_stack([self.noise, np.zeros(2)])
         self.costs = np.column_stack([self.costs, [cost, 0.0]])
@@ -119,7 +123,7 @@ class LinearArms:
         gap = clock - self.stamps
         if self.forgetting < 1.0:
             variance = np.minimum(variance / self.forgetting**gap, (z * z / self.prior()).sum())
-        return variance + self.wander * gap
+        return variance + self.wander * self.unrest * gap
 
     def spreads(self, Z: Floats, clock: int) -> Floats:
         """The same (n, k) for inputs (n, d)."""
@@ -127,7 +131,7 @@ class LinearArms:
         gap = clock - self.stamps
         if self.forgetting < 1.0:
             variance = np.minimum(variance / self.forgetting**gap, (Z * Z / self.prior()).sum(axis=1)[:, None])
-        return np.asarray(variance + self.wander * gap)
+        return np.asarray(variance + self.wander * self.unrest * gap)
 
     def learn(self, z: Floats, arm: int, reward: float, cost: float | None, age: int, clock: int) -> None:
         """One outcome of ``arm`` for the input (d,), whose decision is ``age`` decisions ago."""
@@ -153,6 +157,7 @@ class LinearArms:
         if self.ridge is None and self.scale[1] < CHECKED_EVERY:
             self._rescale(z)
         elif seen % CHECKED_EVERY == 0:
+            self.unrest[arm] = 1.0
             self.mend(arm, z)
 
     def _advance(self, arm: int, clock: int) -> None:
@@ -166,7 +171,7 @@ class LinearArms:
             self.mass[arm] *= kept
             if self.mass[arm] < 0.5:
                 self._refill(arm)
-        step = min(self.wander * gap, max(1.0 / LEVEL_PRECISION - P[0, 0], 0.0))
+        step = min(self.wander * self.unrest[arm] * gap, max(1.0 / LEVEL_PRECISION - P[0, 0], 0.0))
         if step:
             add_outer(A, -1.0 / (1.0 / step + A[0, 0]), A[0].copy())
             P[0, 0] += step
@@ -201,11 +206,15 @@ class LinearArms:
         if not inverse_error(self.precision[arm], self.covariance[arm], z) < _TOLERANCE:
             self.covariance[arm] = inverse(self.precision[arm])
 
-    def keep(self, arm: int, share: float) -> None:
-        """Believe ``share`` of the evidence of one arm."""
+    def keep(self, arm: int, share: float, shift: float) -> None:
+        """Believe ``share`` of the evidence of one arm, whose quality has moved by ``shift``."""
+        if not self.width:
+            return
+        self.coef[0, arm, 0] += shift
         self.precision[arm] *= share
         self.covariance[arm] /= share
         self.mass[arm] *= share
+        self.unrest[arm] = _UNREST
         self._refill(arm)
 
     def reprice(self, arm: int, factor: float) -> None:

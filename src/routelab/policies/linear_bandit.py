@@ -53,6 +53,8 @@ class LinearBandit(Bandit):
         z = np.empty(len(seen) + 1)
         z[0] = 1.0
         z[1:] = seen
+        if not z @ z < np.inf:
+            raise PolicyError(f"feature {np.flatnonzero(~np.isfinite(x))[0]} is not finite; impute it first")
         if self.arms_.width != len(z):
             self._open(z)
         return z
@@ -69,8 +71,6 @@ class LinearBandit(Bandit):
         self.check_fitted()
         if self.arms_.width:
             raise PolicyError(f"the policy has learned on {self.arms_.width - 1} features, got {len(z) - 1}")
-        if not np.isfinite(z).all():
-            raise PolicyError(f"feature {np.flatnonzero(~np.isfinite(z[1:]))[0]} is not finite; impute it first")
         self.arms_.open(z)
 
     def _fit(self, data: Outcomes) -> None:
@@ -95,8 +95,6 @@ class LinearBandit(Bandit):
         """
         z = self._input(x)
         self._check(arm, reward, cost, age)
-        if not z @ z < np.inf:
-            raise PolicyError(f"feature {np.flatnonzero(~np.isfinite(x))[0]} is not finite; impute it first")
         self._arrived()
         self._learn(x, z, arm, self._unflipped(reward), cost, age)
 
@@ -130,8 +128,6 @@ class LinearBandit(Bandit):
         expected = arms.coefs @ z
         k = len(expected) // 2
         deviation = np.sqrt(arms.spread(z, self.clock_)) * arms.sigma
-        if not deviation[0] < np.inf:
-            raise PolicyError(f"feature {np.flatnonzero(~np.isfinite(x))[0]} is not finite; impute it first")
         return expected[:k], expected[k:], deviation
 
     def _estimates(self, quality: Floats, cost: Floats, deviation: Floats) -> Estimates:
@@ -162,7 +158,7 @@ class LinearBandit(Bandit):
         self._decided()
         return Choice(
             arm,
-            lambda: float(self._probabilities(utility, deviation)[arm]),
+            lambda: float(self._probabilities(utility[None], deviation[None])[0, arm]),
             lambda: self._estimates(quality[None], cost[None], deviation[None]),
         )
 
@@ -170,13 +166,12 @@ class LinearBandit(Bandit):
         """A function that gives the (k,) probabilities of the present state, even after later updates."""
         quality, cost, deviation = self._believed_one(x)
         utility = self._utility(quality, cost, objective)
-        return lambda: self._probabilities(utility, deviation)
+        return lambda: self._probabilities(utility[None], deviation[None])[0]
 
     def action_probabilities(self, X: Features, objective: Objective) -> Floats:
         """Probability (n, k) of each arm for each row of (n, p) features."""
         quality, cost, deviation = self._believed(X)
-        utility = self._utility(quality, cost, objective)
-        return np.array([self._probabilities(*row) for row in zip(utility, deviation, strict=True)]).reshape(cost.shape)
+        return self._probabilities(self._utility(quality, cost, objective), deviation)
 
     @abstractmethod
     def _choose(self, utility: Floats, deviation: Floats, rng: np.random.Generator) -> int:
@@ -184,7 +179,7 @@ class LinearBandit(Bandit):
 
     @abstractmethod
     def _probabilities(self, utility: Floats, deviation: Floats) -> Floats:
-        """With what probability ``_choose`` takes each arm, (k,)."""
+        """With what probability ``_choose`` takes each arm, each row of (n, k) by itself."""
 
     def add_provider(self, name: str, *, quality: float = 0.5, cost: float = 0.0, latency: float | None = None) -> Self:
         """Add an arm, believed to have these means until it is observed; one outcome outweighs that belief.
@@ -210,10 +205,10 @@ class LinearBandit(Bandit):
         self.arms_.reprice(self._position(name), factor)
         return self
 
-    def forget_provider(self, name: str, keep: float = 0.1) -> Self:
-        """Keep the share ``keep`` of the evidence of one arm: estimates stay, but become uncertain."""
+    def forget_provider(self, name: str, keep: float = 0.1, shift: float = 0.0) -> Self:
+        """Keep the share ``keep`` of the evidence of one arm, its level moved by ``shift``: it becomes uncertain."""
         check_keep(keep)
-        self.arms_.keep(self._position(name), keep)
+        self.arms_.keep(self._position(name), keep, shift)
         return self
 
     def _state(self) -> Bundle:

@@ -12,6 +12,7 @@ _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(6)
 _Z = np.array([-16.0, -9.0, -6.0, -4.0, -3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 9.0, 16.0])
 # Knots in standard deviations from 0 and from 1, where a density with α or β in (1, 2) has a vertical tangent.
 _END = np.array([0.01, 0.1])
+_CELLS = 4_000_000  # numbers held at once in a batch
 
 
 def beta_argmax_probabilities(alpha: Floats, beta: Floats, offset: Floats) -> Floats:
@@ -48,28 +49,34 @@ def beta_argmax_probabilities(alpha: Floats, beta: Floats, offset: Floats) -> Fl
 
 
 def normal_argmax_probabilities(mean: Floats, deviation: Floats) -> Floats:
-    """P(arm j has the largest draw) for independent draws from N(mean_j, deviation_j²), all (k,).
+    """P(arm j has the largest draw) for independent draws from N(mean_j, deviation_j²), each row of (n, k) by itself.
 
     P_j = ∫ φ_j(u) Π_{i≠j} Φ((u − m_i)/s_i) du, by composite Gauss-Legendre between knots at every arm's mean plus
     multiples of its deviation. A mean of −inf never wins; an arm without deviation is a point, and equal
     points share. The absolute error stays below 1e-4.
 
-    >>> normal_argmax_probabilities(np.array([0.0, 0.0, 1.0]), np.ones(3)).round(4)
-    array([0.1831, 0.1831, 0.6337])
+    >>> normal_argmax_probabilities(np.array([[0.0, 0.0, 1.0]]), np.ones((1, 3))).round(4)
+    array([[0.1831, 0.1831, 0.6337]])
     """
+    n, k = mean.shape
+    rows = max(_CELLS // (k * k * len(_Z) * len(_NODES)), 1)
+    parts = [_normal_block(mean[at : at + rows], deviation[at : at + rows]) for at in range(0, n, rows)]
+    return np.concatenate(parts) if parts else np.zeros((0, k))
+
+
+def _normal_block(mean: Floats, deviation: Floats) -> Floats:
     from scipy.special import ndtr
 
-    finite = np.isfinite(mean)
-    m, s = mean[finite], np.maximum(deviation[finite], 1e-12 * (1.0 + np.abs(mean[finite])))
-    knots = np.unique((m[:, None] + s[:, None] * _Z).ravel())
-    knots = knots[knots >= (m - 9.0 * s).max()]
-    half = np.diff(knots)[:, None] / 2.0
-    points = ((knots[:-1, None] + half) + half * _NODES).ravel()
-    weights = (half * _WEIGHTS).ravel()
-    place = (points - m[:, None]) / s[:, None]
-    below = ndtr(place)
-    density = np.exp(-0.5 * place**2) / (s[:, None] * np.sqrt(2.0 * np.pi))
-    wins = np.array([np.delete(below, arm, axis=0).prod(axis=0) for arm in range(len(m))])
-    out = np.zeros(len(mean))
-    out[finite] = (density * wins) @ weights
-    return np.asarray(out / out.sum())
+    feasible = np.isfinite(mean)
+    m = np.where(feasible, mean, mean.max(axis=1, keepdims=True))
+    s = np.maximum(deviation, 1e-12 * (1.0 + np.abs(m)))
+    knots = np.sort((m[:, :, None] + s[:, :, None] * _Z).reshape(len(m), -1), axis=1)
+    half = np.diff(knots, axis=1)[:, :, None] / 2.0
+    points = (knots[:, :-1, None] + half + half * _NODES).reshape(len(m), -1)
+    weights = (half * _WEIGHTS).reshape(len(m), -1)
+    place = (points[:, None, :] - m[:, :, None]) / s[:, :, None]
+    density = np.exp(-0.5 * np.minimum(place**2, 1400.0)) / (s[:, :, None] * np.sqrt(2.0 * np.pi))
+    below = np.where(feasible[:, :, None], ndtr(place), 1.0)
+    wins = np.stack([np.delete(below, arm, axis=1).prod(axis=1) for arm in range(m.shape[1])], axis=1)
+    mass = np.where(feasible, np.einsum("nkq,nkq,nq->nk", density, wins, weights), 0.0)
+    return np.asarray(mass / mass.sum(axis=1, keepdims=True))

@@ -95,10 +95,14 @@ class ThompsonPolicy(Bandit):
         self.counts_[3, self._position(name)] *= factor
         return self
 
-    def forget_provider(self, name: str, keep: float = 0.1) -> Self:
-        """Keep the share ``keep`` of the counts of one arm."""
+    def forget_provider(self, name: str, keep: float = 0.1, shift: float = 0.0) -> Self:
+        """Keep the share ``keep`` of the counts of one arm, its mean reward moved by ``shift`` within [0, 1]."""
         check_keep(keep)
-        self.counts_[:3, self._position(name)] *= keep
+        arm = self._position(name)
+        self.counts_[:3, arm] *= keep
+        seen = self.counts_[:2, arm].sum()
+        moved = min(max(self.counts_[0, arm] + shift * seen, 0.0), seen)
+        self.counts_[:2, arm] = moved, seen - moved
         return self
 
     def update(self, x: Features, arm: int, reward: float, cost: float | None = None, *, age: int = 0) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from routelab.providers.base import Completion, Estimating, Price, Provider, ProviderError
+from routelab.providers.base import Completion, Estimating, Price, Provider, ProviderError, Repriceable
 from routelab.providers.pool import Health, ProviderPool
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ __all__ = [
     "Provider",
     "ProviderError",
     "ProviderPool",
+    "Repriceable",
     "SimulatedProvider",
     "simulated_providers",
 ]

@@ -96,3 +96,12 @@ class Estimating(Protocol):
     def estimate(self, request: LLMRequest) -> tuple[float, float]:
         """Expected quality in [0, 1] and expected cost in USD of ``request``."""
         ...
+
+
+@runtime_checkable
+class Repriceable(Protocol):
+    """A provider whose price can be set at run time (used by ``Router.reprice_provider``)."""
+
+    def set_price(self, price: Price) -> None:
+        """Charge ``price`` from the next request on."""
+        ...

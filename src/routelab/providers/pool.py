@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routelab.errors import RoutelabError
-from routelab.providers.base import Completion, Price, Provider
+from routelab.providers.base import Completion, Price, Provider, Repriceable
 from routelab.request import LLMRequest
 
 
@@ -99,6 +99,17 @@ class ProviderPool:
         if len(self._providers) == 1:
             raise RoutelabError(f"{name!r} is the last provider of the pool; add another before removing it")
         del self._providers[name], self._health[name]
+
+    def reprice(self, name: str, price: Price) -> None:
+        """Set the price of the provider ``name``.
+
+        Raises:
+            RoutelabError: there is none of that name, or it has no ``set_price``.
+        """
+        provider, _ = self._known(name)
+        if not isinstance(provider, Repriceable):
+            raise RoutelabError(f"provider {name!r} has no set_price(price); remove it and add one with the new price")
+        provider.set_price(price)
 
     def load(self) -> dict[str, int]:
         """Name → requests in flight."""

@@ -4,6 +4,19 @@ from routelab.routers.bandit import BanditRouter
 from routelab.routers.base import Router
 from routelab.routers.decision import RoutingDecision
 from routelab.routers.explanation import Explanation
-from routelab.routers.ml import MLRouter, TrainingReport
+from routelab.routers.ml import MLRouter
+from routelab.routers.online import OnlineMLRouter, RoutingResult
+from routelab.routers.training import TrainingReport
+from routelab.routers.versions import Version
 
-__all__ = ["BanditRouter", "Explanation", "MLRouter", "Router", "RoutingDecision", "TrainingReport"]
+__all__ = [
+    "BanditRouter",
+    "Explanation",
+    "MLRouter",
+    "OnlineMLRouter",
+    "Router",
+    "RoutingDecision",
+    "RoutingResult",
+    "TrainingReport",
+    "Version",
+]

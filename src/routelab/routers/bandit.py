@@ -5,15 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 
-import numpy as np
-
 from routelab.features import RequestFeaturizer
 from routelab.performance_db import PerformanceDB
-from routelab.policies import EpsilonGreedyPolicy, Objective, Policy
+from routelab.policies import BudgetPacer, EpsilonGreedyPolicy, Objective, Policy
 from routelab.providers import Provider, ProviderPool
-from routelab.reduction import Matrix
 from routelab.request import LLMRequest
-from routelab.routers.base import Router, typical_cost
+from routelab.routers.base import Router, introduce
+from routelab.routers.pending import Pending
 
 
 class BanditRouter(Router):
@@ -26,6 +24,8 @@ class BanditRouter(Router):
         featurizer: fitted; None makes one that needs no training data.
         db: log of decisions and outcomes; None keeps no log.
         objective: the trade-off.
+        pacer: gives the trade-off of each decision instead, so that mean cost keeps to its budget.
+        horizon: decisions that are remembered: a later outcome is recorded in the log, not learned.
         seed: of the policy's draws.
         clock: unix seconds.
 
@@ -46,19 +46,29 @@ class BanditRouter(Router):
         featurizer: RequestFeaturizer | None = None,
         db: PerformanceDB | None = None,
         objective: Objective = Objective(),
+        pacer: BudgetPacer | None = None,
+        horizon: int = 100_000,
         seed: int = 0,
         clock: Callable[[], float] = time.time,
     ) -> None:
         pool = providers if isinstance(providers, ProviderPool) else ProviderPool(providers)
         policy = EpsilonGreedyPolicy(epsilon) if policy is None else policy
-        if not policy.providers_:
-            for provider in pool:
-                policy.add_provider(provider.name, cost=typical_cost(provider))
-        super().__init__(pool, policy, featurizer=featurizer, db=db, objective=objective, seed=seed, clock=clock)
+        introduce(policy, pool)
+        super().__init__(
+            pool,
+            policy,
+            featurizer=featurizer,
+            db=db,
+            objective=objective,
+            pacer=pacer,
+            horizon=horizon,
+            seed=seed,
+            clock=clock,
+        )
 
     def select_provider(self, request: LLMRequest) -> Provider:
         """The provider that should answer ``request``; the decision is recorded, its id is in ``last_decision``."""
         return self.decide(request).provider
 
-    def _learn(self, x: Matrix, name: str, quality: float, cost: float) -> None:
-        self.policy.update(x.astype(np.float64), self.policy.providers_.index(name), quality, cost)
+    def _learn(self, decided: Pending, quality: float, cost: float) -> None:
+        self._update_policy(decided, quality, cost)

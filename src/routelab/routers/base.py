@@ -1,30 +1,23 @@
-"""Router: featurizer, policy, providers and log, joined so that every decision is known before it is executed."""
+"""Router: decisions that are executed by the providers of a pool, which grows, shrinks and changes its prices."""
 
 from __future__ import annotations
 
 import asyncio
-import time
-from collections import OrderedDict
-from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import numpy as np
 
-from routelab.db_records import Outcome, new_decision_id
+from routelab.db_records import Outcome
 from routelab.errors import RoutelabError
-from routelab.features import RequestFeaturizer
-from routelab.performance_db import PerformanceDB
-from routelab.policies import Choice, Objective, Policy
-from routelab.providers import Completion, Provider, ProviderError, ProviderPool
-from routelab.reduction import Matrix
+from routelab.policies import Choice, Policy
+from routelab.providers import Completion, Price, Provider, ProviderError, ProviderPool
 from routelab.request import LLMRequest
-from routelab.routers.decision import Pending, RoutingDecision
-from routelab.routers.explanation import Explanation, explain
+from routelab.routers.deciding import DecidingRouter
+from routelab.routers.decision import PriceChange, RoutingDecision
+from routelab.routers.pending import Pending, check_same
 
-_MAX_PENDING = 100_000
 
-
-class Router:
+class Router(DecidingRouter):
     """What all routers share: decide, record, execute, learn.
 
     Args:
@@ -33,146 +26,19 @@ class Router:
         featurizer: fitted; None makes one that needs no training data (wordllama, a load slot per provider).
         db: log of decisions and outcomes; None keeps no log.
         objective: the trade-off.
+        pacer: gives the trade-off of each decision instead, so that mean cost keeps to its budget. What failed
+            providers charged counts to the request that they failed.
+        horizon: decisions that are remembered: a later outcome is recorded in the log, not learned.
         seed: of the policy's draws.
         clock: unix seconds.
+
+    Attributes:
+        pending: the decisions that are remembered.
+        price_changes: those at run time, in their order.
 
     Raises:
         RoutelabError: the fitted policy knows other providers than the pool holds.
     """
-
-    def __init__(
-        self,
-        providers: ProviderPool | Iterable[Provider],
-        policy: Policy,
-        *,
-        featurizer: RequestFeaturizer | None = None,
-        db: PerformanceDB | None = None,
-        objective: Objective = Objective(),
-        seed: int = 0,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
-        self.pool = providers if isinstance(providers, ProviderPool) else ProviderPool(providers)
-        self.policy = policy
-        self.featurizer = featurizer or RequestFeaturizer(providers=self.pool.names).fit([LLMRequest("?")])
-        self.background = self.featurizer.background_
-        self.db = db
-        self.objective = objective
-        self.rng = np.random.default_rng(seed)
-        self.clock = clock
-        self.policy_version = 0
-        self.last_decision: RoutingDecision | None = None
-        self._pending: OrderedDict[str, Pending] = OrderedDict()
-        if policy.providers_:
-            self._check_arms(policy)
-
-    def _check_arms(self, policy: Policy) -> None:
-        if set(policy.providers_) != set(self.pool.names):
-            raise RoutelabError(
-                f"the policy was fitted for {', '.join(policy.providers_)}, the pool holds "
-                f"{', '.join(self.pool.names)}; give both the same providers"
-            )
-
-    def acting_policy(self) -> Policy:
-        """The policy that decides now."""
-        return self.policy
-
-    def features(self, request: LLMRequest) -> Matrix:
-        """Features (p,) of ``request`` under the present load."""
-        return self.featurizer.transform_one(request, self.pool.load())
-
-    def estimates(self, request: LLMRequest) -> dict[str, tuple[float, float]]:
-        """Expected quality in [0, 1] and cost in USD of each provider for ``request``, by name."""
-        policy = self.acting_policy()
-        expected = policy.predict(self.features(request)[None, :])
-        pairs = zip(expected.quality[0].tolist(), expected.cost[0].tolist(), strict=True)
-        return dict(zip(policy.providers_, pairs, strict=True))
-
-    def explain(self, request: LLMRequest) -> Explanation:
-        """Why ``request`` would go where it would go now; nothing is drawn, recorded or learned."""
-        x, names = self.features(request), self.featurizer.feature_names_
-        policy = self.acting_policy()  # another than the router's own stands in for it and has learned nothing
-        return explain(policy, x, self.objective, names, self.background, known=policy is self.policy)
-
-    def decide(self, request: LLMRequest) -> RoutingDecision:
-        """Choose a provider and record the decision; nothing is executed."""
-        policy, x = self.acting_policy(), self.features(request)
-        choice = policy.select(x, self.objective, self.rng)
-        return self._commit(request, x, policy, choice, type(policy).__name__)
-
-    def _commit(
-        self, request: LLMRequest, x: Matrix, policy: Policy, choice: Choice, label: str, forced: bool = False
-    ) -> RoutingDecision:
-        """Record ``choice`` and remember it until its outcome comes; ``forced`` means that no draw was involved."""
-        name = policy.providers_[choice.arm]
-        decision = RoutingDecision(
-            decision_id=new_decision_id(),
-            provider=self.pool[name],
-            providers=policy.providers_,
-            propensity=choice.propensity,
-            estimates=choice.estimates,
-            objective=self.objective,
-            policy=label,
-        )
-        if self.db is not None:
-            one_hot = np.eye(len(policy.providers_))[choice.arm]
-            self.db.record_decision(
-                decision.record(
-                    request,
-                    x,
-                    one_hot if forced else policy.propensities(x, self.objective)(),
-                    decided_at=self.clock(),
-                    feature_set=self.featurizer.feature_set_,
-                    policy_version=self.policy_version,
-                )
-            )
-        self._pending[decision.decision_id] = Pending(x, name)
-        if len(self._pending) > _MAX_PENDING:
-            self._pending.popitem(last=False)
-        self.last_decision = decision
-        return decision
-
-    def record_outcome(
-        self,
-        decision_id: str,
-        *,
-        quality: float | None,
-        cost_usd: float,
-        latency_s: float | None = None,
-        input_tokens: int | None = None,
-        output_tokens: int | None = None,
-        error: str | None = None,
-    ) -> None:
-        """Join the outcome of a decision, however late, and let the policy learn from it.
-
-        Raises:
-            RoutelabError: the decision is unknown or has its outcome already, or a value is out of range.
-        """
-        pending = self._waiting(decision_id)
-        outcome = Outcome(decision_id, quality, cost_usd, self.clock(), latency_s, input_tokens, output_tokens, error)
-        if self.db is not None:
-            self.db.record_outcome(outcome)
-        del self._pending[decision_id]
-        if outcome.quality is not None and pending.provider in self.policy.providers_:
-            self._learn(pending.x, pending.provider, outcome.quality, cost_usd)
-
-    def _waiting(self, decision_id: str) -> Pending:
-        if decision_id not in self._pending:
-            raise RoutelabError(f"decision {decision_id!r} is unknown to this router, or has its outcome already")
-        return self._pending[decision_id]
-
-    def grade(self, decision_id: str, quality: float) -> None:
-        """Grade in [0, 1] an answer that ``complete`` brought and its provider did not grade: its outcome is whole now.
-
-        Raises:
-            RoutelabError: the decision is unknown, has its outcome already, or was not answered through ``complete``.
-        """
-        completion = self._waiting(decision_id).completion
-        if completion is None:
-            raise RoutelabError(f"decision {decision_id!r} has no answer yet; record its cost with record_outcome")
-        self._record_completion(decision_id, completion, quality)
-
-    def _learn(self, x: Matrix, name: str, quality: float, cost: float) -> None:
-        """Learn from one outcome; routers that learn in batches do nothing here."""
 
     async def complete(self, request: LLMRequest) -> tuple[RoutingDecision, Completion]:
         """Route ``request`` and have it answered; a provider that fails, in whatever way, falls to the next best.
@@ -182,7 +48,7 @@ class Router:
         Raises:
             ProviderError: every provider failed; the message says what happened at each.
         """
-        decision, failures = self.decide(request), dict[str, str]()
+        decision, failures, owed = self.decide(request), dict[str, str](), 0.0
         while True:
             name, decision_id = decision.provider.name, decision.decision_id
             try:
@@ -195,46 +61,84 @@ class Router:
             except Exception as error:
                 told = error if isinstance(error, ProviderError) else ProviderError(f"{type(error).__name__}: {error}")
                 failures[name] = str(told)
-                self._record_completion(decision_id, told.completion, 0.0, error=failures[name])
-                decision = self._next_best(request, failures)
+                outcome = self._outcome(decision_id, told.completion, 0.0, failures[name])
+                self._record(outcome, final=False)
+                owed += outcome.cost_usd
+                decision = self._next_best(request, failures, owed)
                 continue
             if completion.quality is None:
-                self._pending[decision_id] = replace(self._waiting(decision_id), completion=completion)
+                self._await_grade(decision_id, completion)
             else:
-                self._record_completion(decision_id, completion, completion.quality)
+                self._record(self._outcome(decision_id, completion, completion.quality))
             return decision, completion
 
-    def _record_completion(
+    def _outcome(
         self, decision_id: str, completion: Completion | None, quality: float, error: str | None = None
-    ) -> None:
-        """Record what a call came to; one that brought nothing cost nothing."""
-        self.record_outcome(
+    ) -> Outcome:
+        """What a call came to; one that brought nothing cost nothing."""
+        if completion is None:
+            return Outcome(decision_id, quality, 0.0, self.clock(), error=error)
+        return Outcome(
             decision_id,
-            quality=quality,
-            cost_usd=completion.cost_usd if completion else 0.0,
-            latency_s=completion.latency_s if completion else None,
-            input_tokens=completion.input_tokens if completion else None,
-            output_tokens=completion.output_tokens if completion else None,
-            error=error,
+            quality,
+            completion.cost_usd,
+            self.clock(),
+            completion.latency_s,
+            completion.input_tokens,
+            completion.output_tokens,
+            error,
         )
 
-    def _next_best(self, request: LLMRequest, failures: dict[str, str]) -> RoutingDecision:
+    def _next_best(self, request: LLMRequest, failures: dict[str, str], owed: float) -> RoutingDecision:
         """The arm of the highest utility among those that have not failed yet: a decision of its own."""
-        policy, x = self.acting_policy(), self.features(request)
+        policy, x, objective = self.acting_policy(), self.features(request), self.present_objective()
         left = [arm for arm, name in enumerate(policy.providers_) if name not in failures]
         if not left:
+            self._pay(owed, 0.0, None)
             told = "; ".join(f"{name}: {error}" for name, error in failures.items())
             raise ProviderError(f"every provider failed: {told}")
         expected = policy.predict(x[None, :])
-        scores = expected.scores(self.objective)[0]
-        arm = max(left, key=lambda j: scores[j])
-        label = f"{type(policy).__name__} after failure"
-        return self._commit(request, x, policy, Choice(arm, 1.0, expected), label, forced=True)
+        scores = expected.scores(objective)[0]
+        choice = Choice(max(left, key=lambda j: scores[j]), 1.0, expected)
+        certain, label = np.eye(len(scores))[choice.arm], f"{type(policy).__name__} after failure"
+        return self._commit(request, x, policy, objective, choice, lambda: certain, label, owed)
+
+    def _await_grade(self, decision_id: str, completion: Completion) -> None:
+        """Keep an answer until its grade comes; a budget counts its cost now."""
+        decided = self.pending.get(decision_id)
+        if not isinstance(decided, Pending):
+            return  # expired, or told by the caller, while the provider answered
+        if decided.owed is not None and self.pacer is not None and self.pacer.budget is not None:
+            self._pay(decided.owed + completion.cost_usd, None, completion.latency_s)
+            decided = replace(decided, owed=None)
+        self.pending.change(decision_id, replace(decided, completion=completion))
+
+    def grade(self, decision_id: str, quality: float) -> None:
+        """Grade in [0, 1] an answer that ``complete`` brought and its provider did not grade: its outcome is whole now.
+
+        The same grade again changes nothing.
+
+        Raises:
+            RoutelabError: the decision is unknown or has expired, has another outcome already, or was not answered
+                through ``complete``.
+        """
+        decided = self.pending.get(decision_id)
+        if isinstance(decided, Outcome):
+            check_same(decided, replace(decided, quality=quality))
+        elif decided is None:
+            raise RoutelabError(
+                f"decision {decision_id!r} is unknown, or older than the last {self.pending.horizon}; "
+                "give its outcome with record_outcome"
+            )
+        elif decided.completion is None:
+            raise RoutelabError(f"decision {decision_id!r} has no answer yet; record its cost with record_outcome")
+        else:
+            self._record(self._outcome(decision_id, decided.completion, quality))
 
     def add_provider(self, provider: Provider, *, quality: float = 0.5, latency: float | None = None) -> None:
         """Add a provider at run time, believed to have ``quality`` and ``latency`` (seconds) until it is observed."""
         if self.policy.providers_:
-            self.policy.add_provider(provider.name, quality=quality, cost=typical_cost(provider), latency=latency)
+            self.policy.add_provider(provider.name, quality=quality, cost=typical_cost(provider.price), latency=latency)
         self.pool.add(provider)
 
     def remove_provider(self, name: str) -> None:
@@ -243,7 +147,36 @@ class Router:
             self.policy.remove_provider(name)
         self.pool.remove(name)
 
+    def reprice_provider(self, name: str, price: Price) -> None:
+        """Set the price of a provider at run time; its expected cost changes by the factor of its typical cost.
 
-def typical_cost(provider: Provider) -> float:
-    """List price in USD of a request of 500 input and 200 output tokens: what is believed before any outcome."""
-    return provider.price.cost_usd(500, 200)
+        A provider that was free has no such factor: its cost is learned from the next outcomes on.
+
+        Raises:
+            RoutelabError: the provider is unknown or sets its prices itself, or the policy cannot be repriced;
+                nothing changes then.
+        """
+        before = self.pool[name].price
+        self.pool.reprice(name, price)
+        if (usual := typical_cost(before)) == 0.0:
+            return
+        factor = typical_cost(price) / usual
+        try:
+            if self.policy.providers_:
+                self.policy.reprice_provider(name, factor)
+        except RoutelabError:
+            self.pool.reprice(name, before)
+            raise
+        self.price_changes.append(PriceChange(self.clock(), name, factor))
+
+
+def typical_cost(price: Price) -> float:
+    """USD of a request of 500 input and 200 output tokens: what is believed before any outcome."""
+    return price.cost_usd(500, 200)
+
+
+def introduce(policy: Policy, pool: ProviderPool) -> None:
+    """Give a policy that knows no provider those of ``pool`` as arms, with what their prices tell."""
+    if not policy.providers_:
+        for provider in pool:
+            policy.add_provider(provider.name, cost=typical_cost(provider.price))

@@ -1,4 +1,4 @@
-"""One decision of a router, as its caller sees it and as the log keeps it."""
+"""One decision of a router, as its caller sees it and as the log keeps it; and changes of prices."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from routelab.db_records import Decision
 from routelab.policies import Estimates, Objective
 from routelab.policies.base import Floats
-from routelab.providers import Completion, Provider
+from routelab.providers import Provider
 from routelab.reduction import Matrix
 from routelab.request import LLMRequest
 
@@ -65,9 +65,9 @@ class RoutingDecision:
 
 
 @dataclass(frozen=True, slots=True)
-class Pending:
-    """A decision whose outcome is still to come: its features (p,), its provider, and the answer once there is one."""
+class PriceChange:
+    """A price that changed at run time: the unix second, the provider, and new over old typical cost."""
 
-    x: Matrix
+    at: float
     provider: str
-    completion: Completion | None = None
+    factor: float

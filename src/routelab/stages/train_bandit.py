@@ -25,6 +25,7 @@ from routelab.stages.common import (
     write_curve,
     write_json,
 )
+from routelab.stages.replays import replay_scenarios
 from routelab.stages.training_run import log_training_run, request_example
 
 _POINTS = 150  # of a regret curve; more do not show
@@ -125,5 +126,11 @@ def train_bandit(source: str, params: Params) -> None:
         )
 
 
+def _work(source: str, params: Params) -> None:
+    """Train bandits for each trade-off, then replay the scenarios."""
+    train_bandit(source, params)
+    replay_scenarios(source, params)
+
+
 if __name__ == "__main__":
-    stage(train_bandit)
+    stage(_work)

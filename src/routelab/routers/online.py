@@ -1,0 +1,188 @@
+"""OnlineMLRouter: routes, learns from every outcome, and retrains in the background behind a gate."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from routelab.db_reading import TrainingData
+from routelab.drift import Drift, DriftMonitor
+from routelab.errors import RoutelabError
+from routelab.features import RequestFeaturizer
+from routelab.performance_db import PerformanceDB
+from routelab.policies import BudgetPacer, EpsilonGreedyPolicy, ForestPolicy, Objective, Policy
+from routelab.providers import Completion, Provider, ProviderPool
+from routelab.request import LLMRequest
+from routelab.routers.base import introduce
+from routelab.routers.decision import RoutingDecision
+from routelab.routers.pending import Pending
+from routelab.routers.retraining import RetrainingRouter
+
+Grader = Callable[[LLMRequest, Completion], "float | Awaitable[float | None] | None"]
+
+
+@dataclass(frozen=True, slots=True)
+class RoutingResult:
+    """What came of one request: the decision, the answer, and its grade in [0, 1] (None: it waits for ``grade``)."""
+
+    decision: RoutingDecision
+    completion: Completion
+    quality: float | None
+
+
+class OnlineMLRouter(RetrainingRouter):
+    """Routes each request, learns from its outcome, and keeps its policy up to date while it serves.
+
+    A policy that learns by ``update`` (a bandit) learns every outcome at once. In addition, or else, the router
+    retrains after ``retrain_after`` outcomes, ``retrain_every_s`` seconds or a drift, in a thread and one at a time.
+    A challenger is fitted on all but the later half of the champion's last 500 outcomes (of each provider's). It
+    replaces the champion only if it forecasts that half at least as well (``gate.judge``), and is then served refitted
+    on everything: the held-out half is the freshest evidence there is. What came during the fit is learned by both.
+    The first fit of all replaces the rules without a gate. When a provider drifts (``DriftMonitor``), its outcomes
+    from before are no longer trained on; a bandit forgets most of what it knows of it, any other policy is retrained.
+
+    Args:
+        providers: the arms; a pool, or providers that one is made of.
+        policy: ``EpsilonGreedyPolicy(0.1, ForestPolicy())`` unless told otherwise: a forest that explores, so that its
+            log stays usable for evaluation. A bandit starts at once, other policies by rules until they are trained.
+        featurizer: fitted; None makes one that needs no training data.
+        db: log of decisions and outcomes, what is retrained on; only a bandit can do without.
+        objective: the trade-off.
+        pacer: gives the trade-off of each decision instead, so that mean cost keeps to its budget.
+        horizon: decisions that are remembered: a later outcome is recorded in the log, not learned.
+        grader: grades in [0, 1] the answers that their provider did not grade, at once or as an awaitable; None from
+            it, or an exception, leaves an answer waiting for ``grade``.
+        retrain_after: outcomes, or None for never by their number.
+        retrain_every_s: seconds of ``clock``, or None.
+        monitor: of drifts.
+        models_dir: folder that every version that is served is saved to.
+        on_event: called with "version", "drift" or "grading failed" and a dict that says more; what it raises is
+            logged, not passed on.
+        heldout: share of the requests that ``train`` evaluates on.
+        seed: of the policy's draws and of the held-out split of ``train``.
+        clock: unix seconds.
+
+    Attributes:
+        versions: every attempt at a version, and every rollback.
+
+    Raises:
+        RoutelabError: an argument is out of range, or the policy could never learn.
+
+    >>> import asyncio
+    >>> from routelab.providers import simulated_providers
+    >>> router = OnlineMLRouter(simulated_providers(), db=PerformanceDB("sqlite://"))
+    >>> result = asyncio.run(router.route_and_learn(LLMRequest("Translate 'cheese' into French.")))
+    >>> result.completion.provider == result.decision.provider.name, router.db.count()
+    (True, (1, 1))
+    """
+
+    def __init__(
+        self,
+        providers: ProviderPool | Iterable[Provider],
+        policy: Policy | None = None,
+        *,
+        featurizer: RequestFeaturizer | None = None,
+        db: PerformanceDB | None = None,
+        objective: Objective = Objective(),
+        pacer: BudgetPacer | None = None,
+        horizon: int = 100_000,
+        grader: Grader | None = None,
+        retrain_after: int | None = 200,
+        retrain_every_s: float | None = None,
+        monitor: DriftMonitor | None = None,
+        models_dir: str | Path | None = None,
+        on_event: Callable[[str, dict[str, Any]], None] | None = None,
+        heldout: float = 0.2,
+        seed: int = 0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        policy = EpsilonGreedyPolicy(0.1, ForestPolicy()) if policy is None else policy
+        if db is None and not policy.online:
+            raise RoutelabError(f"{type(policy).__name__} learns from a log only; give db=PerformanceDB(…)")
+        pool = providers if isinstance(providers, ProviderPool) else ProviderPool(providers)
+        if policy.online:
+            introduce(policy, pool)
+        super().__init__(
+            retrain_after=retrain_after,
+            retrain_every_s=retrain_every_s,
+            models_dir=models_dir,
+            on_event=on_event,
+            providers=pool,
+            policy=policy,
+            featurizer=featurizer,
+            db=db,
+            objective=objective,
+            pacer=pacer,
+            horizon=horizon,
+            heldout=heldout,
+            seed=seed,
+            clock=clock,
+        )
+        self.grader = grader
+        self.monitor = DriftMonitor() if monitor is None else monitor
+        self._drifted: list[str] = []  # since the present version began
+
+    async def route_and_learn(self, request: LLMRequest) -> RoutingResult:
+        """Route ``request``, have it answered and graded, record and learn the outcome, and retrain when it is time.
+
+        Raises:
+            ProviderError: every provider failed.
+            RoutelabError: the grader gave no number in [0, 1]; the answer waits for ``grade`` then.
+        """
+        decision, completion = await self.complete(request)
+        quality = completion.quality
+        if quality is None and (quality := await self._ask_grader(request, completion)) is not None:
+            self.grade(decision.decision_id, quality)
+        return RoutingResult(decision, completion, quality)
+
+    async def _ask_grader(self, request: LLMRequest, completion: Completion) -> float | None:
+        if self.grader is None:
+            return None
+        try:
+            grade = self.grader(request, completion)
+            return await grade if isinstance(grade, Awaitable) else grade
+        except Exception as error:  # an answer without a grade is still an answer
+            told = {"provider": completion.provider, "error": f"{type(error).__name__}: {error}"}
+            self._tell("grading failed", told)
+            return None
+
+    def remove_provider(self, name: str) -> None:
+        """Remove a provider at run time; outcomes still to come from it are recorded, not learned."""
+        super().remove_provider(name)
+        self.monitor.restart(name)
+        self._forget_observed(name)
+
+    def _learn(self, decided: Pending, quality: float, cost: float) -> None:
+        """Learn one outcome, look for a drift, and retrain where it is time."""
+        self._count(decided, quality, cost)
+        if self.policy.online:
+            self._update_policy(decided, quality, cost)
+        if decided.version == self.policy_version:
+            drift = self.monitor.update(decided.provider, quality - decided.expected[0])
+            if drift is not None:
+                self._react(drift)
+        self._retrain_if_due()
+
+    def _react(self, drift: Drift) -> None:
+        """Log a drift; what was learned of the provider before no longer counts."""
+        at, version = self.clock(), str(self.policy_version)
+        if self.db is not None:
+            self.db.record_drift(drift, detected_at=at, decisions=self.pending.count, policy_version=version)
+        self._drifted.append(drift.provider)
+        self._outdated = True
+        self._forget_observed(drift.provider, keep=drift.recent)
+        if self.policy.online:
+            self.policy.forget_provider(drift.provider, shift=drift.after - drift.before)
+        else:
+            self._due = f"drift of {drift.provider}"
+        self._tell("drift", asdict(drift) | self._now(f"drift of {drift.provider}"))
+
+    def _serve(self, policy: Policy, data: TrainingData, known_changes: int) -> None:
+        """Replace the policy; what is expected of providers that drifted has changed with it."""
+        super()._serve(policy, data, known_changes)
+        for name in self._drifted:
+            self.monitor.restart(name)
+        self._drifted.clear()
