@@ -94,7 +94,8 @@ def test_a_wandering_level_is_a_kalman_filter_that_steps_at_every_decision():
         np.testing.assert_allclose(policy.arms_.coef[0, j], state, rtol=2e-3)
         spread = policy.arms_.spreads(Z, policy.clock_)[:, j]
         np.testing.assert_allclose(spread, np.einsum("nd,de,ne->n", Z, P, Z), rtol=2e-3)
-        np.testing.assert_allclose(spread[0], policy.arms_.spread(Z[0], policy.clock_)[j])
+        _, _, one = policy.arms_.believed(Z[0], policy.clock_)
+        np.testing.assert_allclose(spread[0], one[j])
 
 
 def test_forgetting_weighs_outcomes_by_the_decisions_since_theirs():

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from routelab.policies.symmetric import add_outer, inverse, inverse_error
+from routelab.policies.symmetric import add_outer, add_product, inverse, inverse_error
 
 Floats = NDArray[np.float64]
 
@@ -83,7 +83,11 @@ class LinearArms:
     def ready(self) -> None:
         """Views and numbers that choosing needs at hand."""
         k, d = len(self.stamps), self.width
-        self.rows, self.coefs = self.covariance.reshape(k * d, d), self.coef.reshape(2 * k, d)
+        # the rows of an arm's covariance, then its coefficients: one product with an input answers all that is asked
+        self._table = np.concatenate([self.covariance, self.coef.transpose(1, 0, 2)], axis=1)
+        self._rows = self._table.reshape(k * (d + 2), d)
+        self.covariance, self.coef = self._table[:, :d], self._table[:, d:].transpose(1, 0, 2)
+        self._walk = self.wander + self.unrest
         self.sigma = np.array([self._deviation(arm) for arm in range(k)])
         self.floor = 0.2 * self.costs[0]
 
@@ -117,14 +121,16 @@ class LinearArms:
         if self.width:
             self.ready()
 
-    def spread(self, z: Floats, clock: int) -> Floats:
-        """Variance (k,) of z·θ in units of σ², with what the time since an arm's last outcome adds."""
-        k = len(self.stamps)
-        variance: Floats = (self.rows @ z).reshape(k, -1) @ z
+    def believed(self, z: Floats, clock: int) -> tuple[Floats, Floats, Floats]:
+        """Expected quality, expected cost, and the variance of quality in units of σ², each (k,), for an input (d,)."""
+        d = len(z)
+        products = self._rows.dot(z).reshape(-1, d + 2)
+        variance: Floats = products[:, :d].dot(z)
         gap = clock - self.stamps
         if self.forgetting < 1.0:
             variance = np.minimum(variance / self.forgetting**gap, (z * z / self.prior()).sum())
-        return variance + (self.wander + self.unrest) * gap
+        variance += self._walk * gap
+        return products[:, d], products[:, d + 1], variance
 
     def spreads(self, Z: Floats, clock: int) -> Floats:
         """The same (n, k) for inputs (n, d)."""
@@ -132,39 +138,41 @@ class LinearArms:
         gap = clock - self.stamps
         if self.forgetting < 1.0:
             variance = np.minimum(variance / self.forgetting**gap, (Z * Z / self.prior()).sum(axis=1)[:, None])
-        return np.asarray(variance + (self.wander + self.unrest) * gap)
+        return np.asarray(variance + self._walk * gap)
 
     def learn(self, z: Floats, arm: int, reward: float, cost: float | None, age: int, clock: int) -> None:
         """One outcome of ``arm`` for the input (d,), whose decision is ``age`` decisions ago."""
-        if clock > self.stamps[arm]:
-            self._advance(arm, clock)
-        P, coef = self.covariance[arm], self.coef[:, arm]
+        self._advance(arm, clock)
+        block, d = self._table[arm], len(z)
         noise = 1.0 if not age else self.forgetting**-age + self.wander * age
-        g = P @ z
-        total = noise + float(g @ z)
-        gain = g / total
-        expected = coef @ z
-        error = reward - float(expected[0])
-        coef[0] += error * gain
+        products = block.dot(z)
+        g = products[:d]
+        total = noise + g.dot(z)
+        change = -products
+        change[d] = error = reward - products.item(d)
+        change[d + 1] = 0.0
         if cost is not None:
-            coef[1] += (cost - float(expected[1])) * gain
+            change[d + 1] = cost - products.item(d + 1)
             _average(self.costs, arm, cost)
-            self.floor[arm] = 0.2 * self.costs[0, arm]
-        add_outer(P, -1.0 / total, g)
+            self.floor[arm] = 0.2 * self.costs.item(0, arm)
+        add_product(block, 1.0 / total, change, g)
         add_outer(self.precision[arm], 1.0 / noise, z)
         _average(self.noise, arm, error * error / total)
         self.sigma[arm] = self._deviation(arm)
-        seen = int(self.noise[1, arm])
-        if self.ridge is None and self.scale[1] < CHECKED_EVERY:
+        seen = int(self.noise.item(1, arm))
+        if self.ridge is None and self.scale.item(1) < CHECKED_EVERY:
             self._rescale(z)
         elif seen % CHECKED_EVERY == 0:
-            self.unrest[arm] = 0.0
+            self.unrest[arm], self._walk[arm] = 0.0, self.wander
             self.mend(arm, z)
 
     def _advance(self, arm: int, clock: int) -> None:
         """Let the evidence of one arm fade, and its level walk, up to now."""
-        P, A, gap = self.covariance[arm], self.precision[arm], clock - self.stamps[arm]
+        gap = clock - self.stamps.item(arm)
+        if not gap:
+            return
         self.stamps[arm] = clock
+        P, A = self.covariance[arm], self.precision[arm]
         if self.forgetting < 1.0:
             kept = self.forgetting**gap
             P /= kept
@@ -172,9 +180,9 @@ class LinearArms:
             self.mass[arm] *= kept
             if self.mass[arm] < 0.5:
                 self._refill(arm)
-        step = min((self.wander + self.unrest[arm]) * gap, max(1.0 / LEVEL_PRECISION - P[0, 0], 0.0))
+        step = min(self._walk.item(arm) * gap, max(1.0 / LEVEL_PRECISION - P.item(0, 0), 0.0))
         if step:
-            add_outer(A, -1.0 / (1.0 / step + A[0, 0]), A[0].copy())
+            add_outer(A, -1.0 / (1.0 / step + A.item(0, 0)), A[0].copy())
             P[0, 0] += step
 
     def _add_prior(self, arm: int, diagonal: Floats) -> None:
@@ -216,6 +224,7 @@ class LinearArms:
         self.covariance[arm] /= share
         self.mass[arm] *= share
         self.unrest[arm] = shift * shift / (_CALM * self.sigma[arm] ** 2)
+        self._walk[arm] = self.wander + self.unrest[arm]
         self._refill(arm)
 
     def reprice(self, arm: int, factor: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable
 from typing import Self
@@ -31,17 +32,24 @@ class LinearBandit(Bandit):
     forgetting: float
     flip_share: float
 
+    _arms: LinearArms
+
     @property
     def arms_(self) -> LinearArms:
         """State of the arms."""
-        if not hasattr(self, "_arms"):
-            self._check_settings()
-            for name, least in (("alpha", 0.0), ("wander", 0.0), ("ridge", np.nextafter(0.0, 1.0))):
-                value = getattr(self, name)
-                if value is not None and not least <= value < np.inf:
-                    raise PolicyError(f"{type(self).__name__}.{name} is {value!r}; give a finite number ≥ {least:g}")
-            self._arms = LinearArms(self.ridge, self.wander, self.forgetting)
-        return self._arms
+        try:
+            return self._arms
+        except AttributeError:
+            self._arms = self._new_arms()
+            return self._arms
+
+    def _new_arms(self) -> LinearArms:
+        self._check_settings()
+        for name, least in (("alpha", 0.0), ("wander", 0.0), ("ridge", np.nextafter(0.0, 1.0))):
+            value = getattr(self, name)
+            if value is not None and not least <= value < np.inf:
+                raise PolicyError(f"{type(self).__name__}.{name} is {value!r}; give a finite number ≥ {least:g}")
+        return LinearArms(self.ridge, self.wander, self.forgetting)
 
     def _components(self, X: Features) -> Features:
         """What the regressions see of features (…, p)."""
@@ -53,7 +61,7 @@ class LinearBandit(Bandit):
         z = np.empty(len(seen) + 1)
         z[0] = 1.0
         z[1:] = seen
-        if not z @ z < np.inf:
+        if not z.dot(z) < math.inf:
             raise PolicyError(f"feature {np.flatnonzero(~np.isfinite(x))[0]} is not finite; impute it first")
         if self.arms_.width != len(z):
             self._open(z)
@@ -79,8 +87,7 @@ class LinearBandit(Bandit):
 
     def _warm_up(self, data: Outcomes, quality: Floats, cost: Floats) -> None:
         """Start anew from outcomes (n, k), NaN = not observed."""
-        if hasattr(self, "_arms"):
-            del self._arms
+        self._arms = self._new_arms()
         latency = np.full(len(data.providers), np.nan) if data.latency is None else np.nanmean(data.latency, axis=0)
         for seconds in latency:
             self.arms_.add(0.0, 0.0, None if np.isnan(seconds) else float(seconds), self.clock_)
@@ -125,10 +132,8 @@ class LinearBandit(Bandit):
     def _linear_one(self, x: Features) -> tuple[Floats, Floats, Floats]:
         """The same (k,) for one request (p,)."""
         z, arms = self._input(x), self.arms_
-        expected = arms.coefs @ z
-        k = len(expected) // 2
-        deviation = np.sqrt(arms.spread(z, self.clock_)) * arms.sigma
-        return expected[:k], expected[k:], deviation
+        quality, cost, variance = arms.believed(z, self.clock_)
+        return quality, cost, np.sqrt(variance) * arms.sigma
 
     def _estimates(self, quality: Floats, cost: Floats, deviation: Floats) -> Estimates:
         """Of n requests, all (n, k)."""

@@ -1,4 +1,4 @@
-"""Symmetric matrices that change by one outer product at a time, and the drift of an inverse kept beside them."""
+"""Matrices that change by one outer product at a time, and the drift of an inverse kept beside them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,12 @@ Floats = NDArray[np.float64]
 
 def add_outer(matrix: Floats, factor: float, vector: Floats) -> None:
     """Add ``factor``·vvᵀ to a symmetric matrix (d, d), in place."""
-    dger(factor, vector, vector, a=matrix.T, overwrite_x=0, overwrite_y=0, overwrite_a=1)
+    dger(factor, vector, vector, 1, 1, matrix.T, 0, 0, 1)  # increments of 1, and only the matrix is overwritten
+
+
+def add_product(matrix: Floats, factor: float, rows: Floats, columns: Floats) -> None:
+    """Add ``factor``·rows·columnsᵀ to a matrix (n, d), in place."""
+    dger(factor, columns, rows, 1, 1, matrix.T, 0, 0, 1)
 
 
 def inverse(matrix: Floats) -> Floats:

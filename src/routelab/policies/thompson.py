@@ -137,34 +137,28 @@ class ThompsonPolicy(Bandit):
             kept = np.maximum(kept, 0.0)
         return self.prior + kept[0], self.prior + kept[1]
 
-    def _offset(self, alpha: Floats, beta: Floats, objective: Objective) -> Floats:
-        """What is added to θ (k,): minus the prices of cost and latency; −inf for arms that break a constraint.
-
-        The best arm's is 0: only differences matter, and beside a huge price θ would be lost to rounding.
-        """
-        cost, latency = self.counts_[3], _latency(self.counts_)
-        offset = objective.utility(np.zeros(len(cost)), cost, latency)
-        if objective.constrained:
-            offset = np.where(objective.feasible(alpha / (alpha + beta), cost, latency), offset, -np.inf)
-        centred: Floats = offset - offset.max()
-        return centred
-
     def select(self, x: Features, objective: Objective, rng: np.random.Generator) -> Choice:
         """Sample θ and choose the arm of the largest utility."""
         self.check_fitted()
         alpha, beta = self._posterior()
-        offset, counts = self._offset(alpha, beta, objective), self.counts_.copy()
-        arm = int((rng.beta(alpha, beta) + offset).argmax())
+        counts = self.counts_.copy()
+        if objective.constrained or objective.latency_weight:
+            utility = rng.beta(alpha, beta) + _offset(alpha, beta, counts, objective)
+        else:  # the decision path
+            utility = rng.beta(alpha, beta) - objective.cost_weight * (counts[3] - counts[3].min())
+        arm = int(utility.argmax())
         self._decided()
         return Choice(
-            arm, lambda: float(_win_probabilities(alpha, beta, offset)[arm]), lambda: _estimates(alpha, beta, counts, 1)
+            arm,
+            lambda: float(_win_probabilities(alpha, beta, _offset(alpha, beta, counts, objective))[arm]),
+            lambda: _estimates(alpha, beta, counts, 1),
         )
 
     def propensities(self, x: Features, objective: Objective) -> Callable[[], Floats]:
         """A function that gives the (k,) win probabilities of the present posterior, even after later updates."""
         self.check_fitted()
         alpha, beta = self._posterior()
-        offset = self._offset(alpha, beta, objective)
+        offset = _offset(alpha, beta, self.counts_, objective)
         return lambda: _win_probabilities(alpha, beta, offset)
 
     def action_probabilities(self, X: Features, objective: Objective) -> Floats:
@@ -182,6 +176,19 @@ class ThompsonPolicy(Bandit):
 
 def _latency(counts: Floats) -> Floats | None:
     return None if np.isnan(counts[4]).any() else counts[4]
+
+
+def _offset(alpha: Floats, beta: Floats, counts: Floats, objective: Objective) -> Floats:
+    """What is added to θ (k,): minus the prices of cost and latency; −inf for arms that break a constraint.
+
+    The best arm's is 0: only differences matter, and beside a huge price θ would be lost to rounding.
+    """
+    cost, latency = counts[3], _latency(counts)
+    offset = objective.utility(np.zeros(len(cost)), cost, latency)
+    if objective.constrained:
+        offset = np.where(objective.feasible(alpha / (alpha + beta), cost, latency), offset, -np.inf)
+    centred: Floats = offset - offset.max()
+    return centred
 
 
 def _estimates(alpha: Floats, beta: Floats, counts: Floats, n: int) -> Estimates:
