@@ -3,7 +3,7 @@ PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: repro test lab ui lint study speed benchmark
+.PHONY: repro test lab ui lint study speed peers benchmark
 
 repro: .venv/.ready
 	@# a downloaded archive has no .git, and DVC must be told so
@@ -28,8 +28,13 @@ study: .venv/.ready
 	dvc exp run --set-param size=full
 
 speed: .venv/.ready
-	pip install --quiet 'pytest-benchmark>=5.2'
-	pytest tests/benchmarks --benchmark-json data/reports/speed.json
+	pip install --quiet --group bench
+	pytest tests/benchmarks --benchmark-only --benchmark-json data/reports/speed.json
+
+peers: .venv/.ready
+	@# regret, rewards and a long stream beside mabwiser and paretobandit; about half an hour
+	pip install --quiet --group bench
+	pytest -s tests/benchmarks --benchmark-skip
 
 benchmark: .venv/.ready
 	@# the stage is frozen; unfreezing would have DVC rewrite all of dvc.yaml

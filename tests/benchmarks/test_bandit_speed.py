@@ -109,6 +109,6 @@ def test_linucb_decides_and_learns_faster_than_its_peers(benchmark: BenchmarkFix
     benchmark.extra_info.update({f"{name} / routelab": round(ratio, 1) for name, ratio in ratios.items()})
     benchmark(players["routelab"])
     print("\n", benchmark.extra_info)
-    assert ratios["paretobandit"] >= 2.0
     if budget is None:
+        assert ratios["paretobandit"] >= 2.0
         assert ratios["mabwiser"] >= 10.0
