@@ -28,12 +28,12 @@ study: .venv/.ready
 	dvc exp run --set-param size=full
 
 speed: .venv/.ready
-	pip install --quiet --group bench
+	pip install --quiet 'mabwiser>=2.7.4' 'pytest-benchmark>=5.2'
 	pytest tests/benchmarks --benchmark-only --benchmark-json data/reports/speed.json
 
 peers: .venv/.ready
 	@# regret, rewards and a long stream beside mabwiser and paretobandit; about half an hour
-	pip install --quiet --group bench
+	pip install --quiet 'mabwiser>=2.7.4' 'pytest-benchmark>=5.2'
 	pytest -s tests/benchmarks --benchmark-skip
 
 benchmark: .venv/.ready
