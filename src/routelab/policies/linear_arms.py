@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from routelab.policies.recent import RECENT, average
 from routelab.policies.symmetric import add_outer, add_product, inverse, inverse_error
 
 Floats = NDArray[np.float64]
 
 LEVEL_PRECISION = 0.01  # of the intercept a priori: one outcome outweighs it a hundredfold
 _NOISE, _NOISE_WEIGHT = 0.05, 5.0  # variance of a reward around its estimate a priori, and for how many it counts
-_RECENT = 300  # outcomes of an arm that its noise and its mean cost are averaged over
 _CALM = 500  # decisions until what has jumped once is expected to jump again
 CHECKED_EVERY = 256  # outcomes of an arm
 _TOLERANCE = 1e-8
@@ -93,7 +93,7 @@ class LinearArms:
 
     def _deviation(self, arm: int) -> float:
         """σ of one arm, drawn towards what is believed of any."""
-        seen = min(self.noise.item(1, arm), _RECENT)
+        seen = min(self.noise.item(1, arm), RECENT)
         return math.sqrt((self.noise.item(0, arm) * seen + _NOISE * _NOISE_WEIGHT) / (seen + _NOISE_WEIGHT))
 
     def add(self, quality: float, cost: float, latency: float | None, clock: int) -> None:
@@ -125,19 +125,18 @@ class LinearArms:
         """Expected quality, expected cost, and the variance of quality in units of σ², each (k,), for an input (d,)."""
         d = len(z)
         products = self._rows.dot(z).reshape(-1, d + 2)
-        variance: Floats = products[:, :d].dot(z)
-        gap = clock - self.stamps
-        if self.forgetting < 1.0:
-            variance = np.minimum(variance / self.forgetting**gap, (z * z / self.prior()).sum())
-        variance += self._walk * gap
-        return products[:, d], products[:, d + 1], variance
+        return products[:, d], products[:, d + 1], self._aged(products[:, :d].dot(z), z, clock)
 
     def spreads(self, Z: Floats, clock: int) -> Floats:
-        """The same (n, k) for inputs (n, d)."""
-        variance = np.einsum("nd,kde,ne->nk", Z, self.covariance, Z, optimize=True)
+        """Variance (n, k) of quality in units of σ² for inputs (n, d)."""
+        return self._aged(np.einsum("nd,kde,ne->nk", Z, self.covariance, Z, optimize=True), Z, clock)
+
+    def _aged(self, variance: Floats, inputs: Floats, clock: int) -> Floats:
+        """With what the time since an arm's last outcome adds."""
         gap = clock - self.stamps
         if self.forgetting < 1.0:
-            variance = np.minimum(variance / self.forgetting**gap, (Z * Z / self.prior()).sum(axis=1)[:, None])
+            most = (inputs * inputs / self.prior()).sum(axis=-1)[..., None]
+            variance = np.minimum(variance / self.forgetting**gap, most)
         return np.asarray(variance + self._walk * gap)
 
     def learn(self, z: Floats, arm: int, reward: float, cost: float | None, age: int, clock: int) -> None:
@@ -153,11 +152,11 @@ class LinearArms:
         change[d + 1] = 0.0
         if cost is not None:
             change[d + 1] = cost - products.item(d + 1)
-            _average(self.costs, arm, cost)
+            average(self.costs, arm, cost)
             self.floor[arm] = 0.2 * self.costs.item(0, arm)
         add_product(block, 1.0 / total, change, g)
         add_outer(self.precision[arm], 1.0 / noise, z)
-        _average(self.noise, arm, error * error / total)
+        average(self.noise, arm, error * error / total)
         self.sigma[arm] = self._deviation(arm)
         seen = int(self.noise.item(1, arm))
         if self.ridge is None and self.scale.item(1) < CHECKED_EVERY:
@@ -247,10 +246,3 @@ class LinearArms:
         self.levels = [(quality, cost) for quality, cost in arrays["levels"].tolist()]
         self.norm = float(arrays["norm"])
         self.ready()
-
-
-def _average(means: Floats, arm: int, value: float) -> None:
-    """Let ``value`` into the recent mean (first row) of one arm, and count it (second row)."""
-    mean, seen = means.item(0, arm), means.item(1, arm) + 1.0
-    means[0, arm] = mean + (value - mean) / min(seen, _RECENT)
-    means[1, arm] = seen
