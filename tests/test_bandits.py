@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 
-from routelab import EpsilonGreedyPolicy, ForestPolicy, Objective, ThompsonPolicy
+from routelab import EpsilonGreedyPolicy, ForestPolicy, LinUCBPolicy, Objective, ThompsonPolicy
 from routelab.errors import PolicyError, RoutelabError
 from routelab.policies import Policy, load_policy
 
@@ -210,3 +210,45 @@ def test_epsilon_greedy_around_a_forest_saves_explores_and_leaves_the_learning_t
         policy.update(inputs[0], 0, 1.0)
     assert clone(policy).base.providers_ == ()
     assert policy.get_params()["base__n_estimators"] == 10
+
+
+def test_epsilon_greedy_over_a_forgetting_bandit_only_chooses_what_it_said_it_might():
+    policy, rng = EpsilonGreedyPolicy(0.3, ThompsonPolicy(forgetting=0.8)), np.random.default_rng(0)
+    for name in "abc":
+        policy.add_provider(name)
+    for _ in range(1000):
+        choice = policy.select(np.zeros(1), Objective(min_quality=0.45), rng)
+        assert choice.propensity > 0.0
+        policy.update(np.zeros(1), choice.arm, float(rng.random() < (0.3, 0.5, 0.6)[choice.arm]))
+
+
+def test_outcomes_with_an_age_do_not_move_the_clock_those_without_do():
+    counted, alone = (ThompsonPolicy(forgetting=0.9).add_provider("a") for _ in range(2))
+    for _ in range(50):
+        counted.update(np.zeros(1), 0, 1.0, age=0)  # by a router, after it has put this policy in its place
+        alone.update(np.zeros(1), 0, 1.0)
+    assert (counted.clock_, alone.clock_) == (0, 50)
+    assert counted.counts_[0, 0] == pytest.approx(50.0)
+    assert alone.counts_[0, 0] == pytest.approx((1.0 - 0.9**50) / 0.1)
+
+
+def test_an_outcome_that_is_long_forgotten_changes_nothing():
+    for policy in (ThompsonPolicy(forgetting=0.99), LinUCBPolicy(forgetting=0.99, wander=0.0)):
+        policy.add_provider("a")
+        policy.update(np.ones(2), 0, 0.9, 0.1)
+        before = policy.predict(np.ones((1, 2))).quality
+        policy.update(np.ones(2), 0, 0.0, 0.5, age=80_000)
+        np.testing.assert_allclose(policy.predict(np.ones((1, 2))).quality, before)
+
+
+def test_guessed_rewards_leave_an_honest_uncertainty():
+    rng, z = np.random.default_rng(0), []
+    for _ in range(200):
+        policy = ThompsonPolicy(flip_share=0.3).add_provider("a")
+        true = rng.random(200) < 0.6
+        for reward in np.where(rng.random(200) < 0.3, ~true, true):
+            policy.update(np.zeros(1), 0, float(reward))
+        expected = policy.predict(np.zeros((1, 1)))
+        assert expected.quality_se is not None
+        z.append((expected.quality[0, 0] - 0.6) / expected.quality_se[0, 0])
+    assert np.std(z) < 1.2

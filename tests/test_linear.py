@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import integrate, stats
 
-from routelab import LinTSPolicy, LinUCBPolicy, Objective, RoutelabError
+from routelab import ForestBanditPolicy, ForestPolicy, LinTSPolicy, LinUCBPolicy, Objective, RoutelabError
 from routelab.policies.linear_bandit import LinearBandit
 from routelab.policies.propensity import normal_argmax_probabilities
 from routelab.policies.symmetric import inverse_error
@@ -368,8 +368,8 @@ def test_regressions_stay_exact_through_a_long_stream(forgetting):
 @pytest.mark.parametrize(
     ("x", "arm", "reward", "cost", "told"),
     [
-        ([0.0, np.nan, 0.0, 0.0], 0, 0.5, 0.1, "feature 1 is not finite"),
-        ([0.0, 0.0, np.inf, 0.0], 0, 0.5, 0.1, "feature 2 is not finite"),
+        ([0.0, np.nan, 0.0, 0.0], 0, 0.5, 0.1, "feature 1 is nan"),
+        ([0.0, 0.0, np.inf, 0.0], 0, 0.5, 0.1, "feature 2 is inf"),
         ([0.0, 0.0], 0, 0.5, 0.1, "has learned on 4 features, got 2"),
         ([0.0] * 4, 3, 0.5, 0.1, "arm 3 is unknown"),
         ([0.0] * 4, -1, 0.5, 0.1, "arm -1 is unknown"),
@@ -394,7 +394,7 @@ def test_a_context_that_cannot_be_is_refused_by_the_choice(kind):
     rng = np.random.default_rng(0)
     for policy in (armed(kind()), learned(armed(kind()), stream(30))):
         for bad in (np.nan, np.inf):
-            with pytest.raises(RoutelabError, match="feature 3 is not finite"):
+            with pytest.raises(RoutelabError, match=r"feature 3 is (nan|inf), not finite"):
                 policy.select(np.array([0.0, 0.0, 0.0, bad]), Objective(), rng)
         clock = policy.clock_
         policy.select(np.zeros(4), Objective(), rng)
@@ -419,3 +419,25 @@ def test_arms_and_settings_that_cannot_be_are_refused(kind):
             kind(**settings_).add_provider("a")
     with pytest.raises(RoutelabError, match="not fitted"):
         kind().select(np.zeros(2), Objective(), np.random.default_rng(0))
+
+
+def test_a_refused_outcome_does_not_fix_the_width():
+    policy = armed(LinUCBPolicy())
+    with pytest.raises(RoutelabError, match="arm 99"):
+        policy.update(np.ones(7), 99, 0.5)
+    policy.update(np.ones(2), 0, 0.5)
+    with pytest.raises(RoutelabError, match="feature 1 is 1e\\+30, not finite or huge"):
+        policy.update(np.array([1.0, 1e30]), 0, 0.5)
+
+
+def test_a_forest_bandit_without_arms_of_its_forest_keeps_its_components(tmp_path):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(120, 30))
+    policy = ForestBanditPolicy(ForestPolicy(n_estimators=5, n_jobs=1))
+    policy.fit(X, rng.random((120, 2)), np.full((120, 2), 0.1), providers=("a", "b"))
+    policy.add_provider("c").add_provider("d").remove_provider("a").remove_provider("b")
+    for x in X[:20]:
+        policy.update(x, 0, 0.9, 0.2)
+    policy.save(tmp_path / "policy")
+    back = ForestBanditPolicy.load(tmp_path / "policy")
+    np.testing.assert_array_equal(back.predict(X).quality, policy.predict(X).quality)

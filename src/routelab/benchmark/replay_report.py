@@ -122,9 +122,12 @@ def _unseen(name: str, held: PerformanceTable) -> PerformanceTable:
     """
     table = read_table(name).select_providers(held.providers)
     if table.prompts is not None and held.prompts is not None:
-        seen = np.isin(same_texts(table.prompts), same_texts(held.prompts)).sum()
-        if seen:
-            raise TableError(f"{name}: {seen} of its prompts will be scored in {held.origin}; take them out")
+        known, scored = same_texts(table.prompts), same_texts(held.prompts)
+    else:  # without texts, ids are all there is to tell prompts apart
+        known, scored = table.prompt_ids, held.prompt_ids
+    seen = np.isin(known, scored).sum()
+    if seen:
+        raise TableError(f"{name}: {seen} of its prompts will be scored in {held.origin}; take them out")
     return table
 
 

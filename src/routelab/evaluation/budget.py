@@ -42,7 +42,7 @@ def mixture_within(outcomes: Curve, budget: float, requests: int) -> Floats:
     array([0.48, 0.  , 0.52])
     """
     mean = outcomes.cost.mean(axis=0)
-    if not budget >= mean.min():
+    if not budget >= mean.min() * (1.0 - 1e-9):
         raise RoutelabError(
             f"a budget of {budget:.6g} USD per request is below the {mean.min():.6g} that the cheapest provider costs "
             "on average on the training prompts; give that or more"

@@ -205,7 +205,7 @@ def _arm(train: Split, provider: str | None, default: int) -> int:
 
 
 def _check(scenario: str, setting: str, value: Any, low: float, high: float) -> None:
-    if isinstance(value, bool | str) or not low <= value <= high or value == np.inf:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high or value == np.inf:
         bounds = f"a finite number ≥ {low:g}" if high == np.inf else f"a number from {low:g} to {high:g}"
         raise RoutelabError(f"scenario {scenario!r}: setting {setting!r} is {value!r}; give {bounds}")
 

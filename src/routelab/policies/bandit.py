@@ -5,16 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
+
 from routelab.errors import PolicyError
 from routelab.policies.base import Features, Floats, Policy
+from routelab.request import is_finite
 
 
 class Bandit(Policy):
     """What all bandits share: checks of an outcome, and a clock that counts decisions.
 
     Forgetting counts decisions, not outcomes: outcomes that come late, or all at once, age by the decisions made since
-    theirs (``age``), and nothing fades while nobody decides. An outcome that no decision waits for (a log that is read
-    without choosing) counts as one.
+    theirs (``age``), and nothing fades while nobody decides. An outcome without an age that no decision waits for (a
+    log that is read without choosing) counts as one.
 
     Attributes:
         clock_: decisions so far.
@@ -39,27 +42,27 @@ class Bandit(Policy):
         self.clock_ += 1
         self.open_ += 1
 
-    def _check(self, arm: int, reward: float, cost: float | None, age: int) -> None:
+    def _check(self, arm: int, reward: float, cost: float | None, age: int | None) -> None:
         """Refuse an outcome that cannot be.
 
         Raises:
             PolicyError: the arm is unknown, the reward outside [0, 1], the cost negative, or the age no number ≥ 0.
         """
-        if not 0 <= arm < len(self.providers_):
+        if not (isinstance(arm, int | np.integer) and 0 <= arm < len(self.providers_)):
             self.check_fitted()
-            raise PolicyError(f"arm {arm} is unknown; the policy has arms 0 to {len(self.providers_) - 1}")
-        if not 0.0 <= reward <= 1.0:
+            raise PolicyError(f"arm {arm!r} is unknown; the policy has arms 0 to {len(self.providers_) - 1}")
+        if not (is_finite(reward) and 0.0 <= reward <= 1.0):
             raise PolicyError(f"reward {reward!r} is outside [0, 1]; scale it first")
-        if cost is not None and not 0.0 <= cost < math.inf:
+        if cost is not None and not (is_finite(cost) and cost >= 0.0):
             raise PolicyError(f"cost {cost!r} is no number ≥ 0 in USD")
-        if not age >= 0:
+        if age is not None and not age >= 0:
             raise PolicyError(f"age {age!r} is no number of decisions ≥ 0")
 
-    def _arrived(self) -> None:
-        """Count an outcome."""
+    def _arrived(self, age: int | None) -> None:
+        """Count an outcome; one that nobody counted the decision of is a decision, too."""
         if self.open_:
             self.open_ -= 1
-        else:
+        elif age is None:
             self.clock_ += 1
 
     def _unflipped(self, reward: float) -> float:
@@ -91,7 +94,7 @@ class Bandit(Policy):
         """
         for row, (x, arm, reward) in enumerate(zip(X, arms, rewards, strict=True)):
             cost = None if costs is None or math.isnan(costs[row]) else float(costs[row])
-            self.update(x, int(arm), float(reward), cost, age=0 if ages is None else int(ages[row]))
+            self.update(x, int(arm), float(reward), cost, age=None if ages is None else int(ages[row]))
 
 
 def check_keep(keep: float) -> None:

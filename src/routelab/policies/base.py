@@ -74,8 +74,13 @@ class Policy(BaseEstimator):
     def predict(self, X: Features) -> Estimates:
         """Estimates of every arm for (n, p) features."""
 
-    def update(self, x: Features, arm: int, reward: float, cost: float | None = None, *, age: int = 0) -> None:
-        """Learn from one outcome of the chosen arm, whose decision is ``age`` decisions ago; only bandits can."""
+    def update(
+        self, x: Features, arm: int, reward: float, cost: float | None = None, *, age: int | None = None
+    ) -> None:
+        """Learn from one outcome of the chosen arm, whose decision is ``age`` decisions ago; only bandits can.
+
+        Whoever counts decisions gives the age; None is for the latest one, or for one that nobody counted.
+        """
         raise PolicyError(f"{type(self).__name__} learns by `fit` only; use a bandit policy for `update`")
 
     def action_probabilities(self, X: Features, objective: Objective) -> Floats:

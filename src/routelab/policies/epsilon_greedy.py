@@ -63,7 +63,9 @@ class EpsilonGreedyPolicy(Policy):
         self._check_epsilon()
         self.base_.fit(data.X, data.quality, data.cost, data.latency, providers=data.providers)
 
-    def update(self, x: Features, arm: int, reward: float, cost: float | None = None, *, age: int = 0) -> None:
+    def update(
+        self, x: Features, arm: int, reward: float, cost: float | None = None, *, age: int | None = None
+    ) -> None:
         """Let the base policy learn one outcome."""
         self.base_.update(x, arm, reward, cost, age=age)
 
@@ -116,12 +118,16 @@ class EpsilonGreedyPolicy(Policy):
     def select(self, x: Features, objective: Objective, rng: np.random.Generator) -> Choice:
         """Explore with probability ε, otherwise let the base policy choose."""
         self._check_epsilon()
-        probabilities = self.propensities(x, objective)
+        explored = self._explored(x[None, :], objective)[0]  # of the state that chooses: choosing moves its clock
+        exploit = self.base_.propensities(x, objective)
+        epsilon = self.epsilon
         choice = self.base_.select(x, objective, rng)
         arm = choice.arm
         if rng.random() < self.epsilon:
-            arm = int(rng.choice(np.flatnonzero(self._explored(x[None, :], objective)[0])))
-        return Choice(arm, lambda: float(probabilities()[arm]), lambda: choice.estimates)
+            arm = int(rng.choice(np.flatnonzero(explored)))
+        return Choice(
+            arm, lambda: float((epsilon * explored + (1.0 - epsilon) * exploit())[arm]), lambda: choice.estimates
+        )
 
     def _state(self) -> Bundle:
         base = self.base_.to_bundle()

@@ -131,11 +131,14 @@ class ForestBanditPolicy(LinTSPolicy):
 
     def _state(self) -> Bundle:
         state = super()._state()
-        if self._forest is None or self._weights is None:
+        if self._weights is None:
             return state
+        projection = {"weights": self._weights, "offset": self._offset}
+        if self._forest is None:
+            return Bundle("", state.meta, dict(state.arrays) | projection)
         forest = self._forest.to_bundle()
         arrays = dict(state.arrays) | {f"forest_{name}": array for name, array in forest.arrays.items()}
-        arrays |= {"weights": self._weights, "offset": self._offset}
+        arrays |= projection
         return Bundle("", dict(state.meta) | {"forest": dict(forest.meta)}, arrays, forest.onnx)
 
     def _restore(self, bundle: Bundle) -> None:
@@ -145,4 +148,5 @@ class ForestBanditPolicy(LinTSPolicy):
             arrays = {k.removeprefix(prefix): v for k, v in bundle.arrays.items() if k.startswith(prefix)}
             self._forest = ForestPolicy.from_bundle(Bundle("ForestPolicy", bundle.meta["forest"], arrays, bundle.onnx))
             self.forest = clone(self._forest)
+        if "weights" in bundle.arrays:
             self._weights, self._offset = bundle.arrays["weights"], bundle.arrays["offset"]

@@ -19,6 +19,7 @@ _NOISE, _NOISE_WEIGHT = 0.05, 5.0  # variance of a reward around its estimate a 
 _CALM = 500  # decisions until what has jumped once is expected to jump again
 CHECKED_EVERY = 256  # outcomes of an arm
 _TOLERANCE = 1e-8
+_LEAST = 1e-100  # weight of what is long forgotten
 _AXIS_OF_ARMS = {
     **dict.fromkeys(("stamps", "mass", "unrest", "latency", "precision", "covariance"), 0),
     **dict.fromkeys(("noise", "costs", "coef"), 1),
@@ -136,14 +137,14 @@ class LinearArms:
         gap = clock - self.stamps
         if self.forgetting < 1.0:
             most = (inputs * inputs / self.prior()).sum(axis=-1)[..., None]
-            variance = np.minimum(variance / self.forgetting**gap, most)
-        return np.asarray(variance + self._walk * gap)
+            variance = np.minimum(variance / np.maximum(self.forgetting**gap, _LEAST), most)
+        return np.asarray(variance + np.minimum(self._walk * gap, 1.0 / LEVEL_PRECISION))
 
     def learn(self, z: Floats, arm: int, reward: float, cost: float | None, age: int, clock: int) -> None:
         """One outcome of ``arm`` for the input (d,), whose decision is ``age`` decisions ago."""
         self._advance(arm, clock)
         block, d = self._table[arm], len(z)
-        noise = 1.0 if not age else self.forgetting**-age + self.wander * age
+        noise = 1.0 if not age else 1.0 / max(self.forgetting**age, _LEAST) + self.wander * age
         products = block.dot(z)
         g = products[:d]
         total = noise + g.dot(z)
@@ -173,7 +174,7 @@ class LinearArms:
         self.stamps[arm] = clock
         P, A = self.covariance[arm], self.precision[arm]
         if self.forgetting < 1.0:
-            kept = self.forgetting**gap
+            kept = max(self.forgetting**gap, _LEAST)
             P /= kept
             A *= kept
             self.mass[arm] *= kept
@@ -201,7 +202,8 @@ class LinearArms:
         """Follow the mean squared norm of the features; the ridge changes after 1, 2, 4, 8, … outcomes."""
         self.scale[1] += 1.0
         seen = int(self.scale[1])
-        self.norm += (float(z[1:] @ z[1:]) - self.norm) / seen
+        norm = float(z[1:] @ z[1:])
+        self.norm += (min(norm, 10.0 * self.norm or norm) - self.norm) / seen  # one odd request does not set the scale
         if seen & (seen - 1) or not self.norm:
             return
         change = np.append(0.0, np.full(self.width - 1, self.norm - self.scale[0]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from collections.abc import Callable
 from typing import Self
@@ -17,6 +16,8 @@ from routelab.policies.linear_arms import LinearArms
 from routelab.policies.linear_warm import warm_start
 from routelab.policies.objective import Objective
 from routelab.policies.outcomes import Outcomes, check_belief, check_factor, checked
+
+_LARGEST = 1e6  # norm of an input: beyond it one request would outweigh all others
 
 
 class LinearBandit(Bandit):
@@ -61,8 +62,11 @@ class LinearBandit(Bandit):
         z = np.empty(len(seen) + 1)
         z[0] = 1.0
         z[1:] = seen
-        if not z.dot(z) < math.inf:
-            raise PolicyError(f"feature {np.flatnonzero(~np.isfinite(x))[0]} is not finite; impute it first")
+        if not z.dot(z) < _LARGEST**2:
+            worst = int(np.argmax(~(np.abs(x) < _LARGEST)))
+            raise PolicyError(
+                f"feature {worst} is {x[worst]}, not finite or huge; impute it, or standardise the features"
+            )
         if self.arms_.width != len(z):
             self._open(z)
         return z
@@ -93,17 +97,19 @@ class LinearBandit(Bandit):
             self.arms_.add(0.0, 0.0, None if np.isnan(seconds) else float(seconds), self.clock_)
         warm_start(self.arms_, np.column_stack([np.ones(len(data.X)), self._components(data.X)]), quality, cost)
 
-    def update(self, x: Features, arm: int, reward: float, cost: float | None = None, *, age: int = 0) -> None:
+    def update(
+        self, x: Features, arm: int, reward: float, cost: float | None = None, *, age: int | None = None
+    ) -> None:
         """Learn one outcome of ``arm``: a reward in [0, 1] and, where known, a cost in USD.
 
         Raises:
             PolicyError: the arm is unknown, a value out of range, or the features (p,) are of another width or not
                 finite; nothing is learned then.
         """
-        z = self._input(x)
         self._check(arm, reward, cost, age)
-        self._arrived()
-        self._learn(x, z, arm, self._unflipped(reward), cost, age)
+        z = self._input(x)
+        self._arrived(age)
+        self._learn(x, z, arm, self._unflipped(reward), cost, age or 0)
 
     def _learn(self, x: Features, z: Floats, arm: int, reward: float, cost: float | None, age: int) -> None:
         self.arms_.learn(z, arm, reward, cost, age, self.clock_)

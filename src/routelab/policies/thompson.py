@@ -105,21 +105,25 @@ class ThompsonPolicy(Bandit):
         self.counts_[:2, arm] = moved, seen - moved
         return self
 
-    def update(self, x: Features, arm: int, reward: float, cost: float | None = None, *, age: int = 0) -> None:
+    def update(
+        self, x: Features, arm: int, reward: float, cost: float | None = None, *, age: int | None = None
+    ) -> None:
         """Learn one outcome of ``arm``: a reward in [0, 1] and, where known, a cost in USD.
 
         Raises:
             PolicyError: the arm is unknown, the reward outside [0, 1], or the cost negative; nothing is learned then.
         """
         self._check(arm, reward, cost, age)
-        self._arrived()
+        self._arrived(age)
         if self.forgetting < 1.0:
             self.counts_[:3, arm] *= self.forgetting ** (self.clock_ - self.stamps_[arm])
             self.stamps_[arm] = self.clock_
-        weight = self.forgetting**age
+        weight = self.forgetting ** (age or 0)
+        # a guessed reward varies 1/(1 − 2ρ)² times as much, and tells that much less
+        trust = weight * (1.0 - 2.0 * self.flip_share) ** 2
         reward = self._unflipped(reward)
-        self.counts_[0, arm] += weight * reward
-        self.counts_[1, arm] += weight * (1.0 - reward)
+        self.counts_[0, arm] += trust * reward
+        self.counts_[1, arm] += trust * (1.0 - reward)
         if cost is not None and weight:
             self.counts_[2, arm] += weight
             self.counts_[3, arm] += weight * (cost - self.counts_[3, arm]) / self.counts_[2, arm]

@@ -11,7 +11,7 @@ from routelab.db_records import Outcome
 from routelab.errors import RoutelabError
 from routelab.policies import Choice, Policy
 from routelab.providers import Completion, Price, Provider, ProviderError, ProviderPool
-from routelab.request import LLMRequest
+from routelab.request import LLMRequest, is_finite
 from routelab.routers.deciding import DecidingRouter
 from routelab.routers.decision import PriceChange, RoutingDecision
 from routelab.routers.pending import Pending, check_same
@@ -55,6 +55,7 @@ class Router(DecidingRouter):
                 completion = await self.pool.complete(name, request)
                 if completion.error is not None:
                     raise ProviderError(completion.error, completion)
+                outcome = self._outcome(decision_id, completion, completion.quality)
             except asyncio.CancelledError:
                 self.record_outcome(decision_id, quality=None, cost_usd=0.0, error="cancelled by the caller")
                 raise
@@ -69,11 +70,11 @@ class Router(DecidingRouter):
             if completion.quality is None:
                 self._await_grade(decision_id, completion)
             else:
-                self._record(self._outcome(decision_id, completion, completion.quality))
+                self._record(outcome)
             return decision, completion
 
     def _outcome(
-        self, decision_id: str, completion: Completion | None, quality: float, error: str | None = None
+        self, decision_id: str, completion: Completion | None, quality: float | None, error: str | None = None
     ) -> Outcome:
         """What a call came to; one that brought nothing cost nothing."""
         if completion is None:
@@ -132,6 +133,8 @@ class Router(DecidingRouter):
             )
         elif decided.completion is None:
             raise RoutelabError(f"decision {decision_id!r} has no answer yet; record its cost with record_outcome")
+        elif not is_finite(quality):
+            raise RoutelabError(f"grade {quality!r} of decision {decision_id!r} is no number; grade it again")
         else:
             self._record(self._outcome(decision_id, decided.completion, quality))
 

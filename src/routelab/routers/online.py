@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import asdict, dataclass
@@ -136,6 +137,8 @@ class OnlineMLRouter(RetrainingRouter):
         quality = completion.quality
         if quality is None and (quality := await self._ask_grader(request, completion)) is not None:
             self.grade(decision.decision_id, quality)
+        if self.training:
+            await asyncio.sleep(0)  # providers that answer at once must not starve the fit
         return RoutingResult(decision, completion, quality)
 
     async def _ask_grader(self, request: LLMRequest, completion: Completion) -> float | None:
