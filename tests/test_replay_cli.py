@@ -153,7 +153,8 @@ def test_drifts_are_watched_for_on_request(replay, tmp_path):
 
 
 def test_a_warm_start_lets_a_bandit_begin_with_what_another_table_says(tmp_path):
-    whole, other = table_of(hard_and_easy(200)), write_csv(hard_and_easy(400, seed=1), tmp_path / "warm.csv")
+    earlier = hard_and_easy(400, seed=1).assign(prompt_id=lambda frame: "earlier " + frame["prompt_id"].astype(str))
+    whole, other = table_of(hard_and_easy(200)), write_csv(earlier, tmp_path / "warm.csv")
     settings = {"scenario": "budget", "policy": "linucb", "cost_weight": 20.0, "seeds": 3, "train_split": 0.1}
     cold, warm = (replay_table(whole, "t", warm_start=start, n_jobs=1, **settings)[0] for start in (None, other))
     assert (cold["warm_start"], warm["warm_start"]) == (None, other)
