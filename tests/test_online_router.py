@@ -360,6 +360,29 @@ def test_a_rollback_during_a_fit_outlives_it(db: PerformanceDB) -> None:
     assert (router.policy.providers_, router.policy_version) == ((), 0)
 
 
+def test_a_rollback_during_train_outlives_it(db: PerformanceDB) -> None:
+    router = online(db, exploring(), retrain_after=None)
+    record(router, World().generate(100, seed=1))
+
+    async def work() -> None:
+        await router.train()
+        training = asyncio.create_task(router.train())
+        await asyncio.sleep(0.01)
+        router.rollback()
+        with pytest.raises(RoutelabError, match="out of date"):
+            await training
+
+    asyncio.run(work())
+    assert (router.policy.providers_, router.policy_version) == ((), 0)
+
+
+def test_what_train_serves_is_saved(db: PerformanceDB, tmp_path: Path) -> None:
+    router = online(db, exploring(), retrain_after=None, models_dir=tmp_path / "models")
+    record(router, World().generate(100, seed=1))
+    asyncio.run(router.train())
+    assert load_policy(tmp_path / "models" / "version-0001").providers_ == router.policy.providers_
+
+
 def test_every_version_that_is_served_is_saved(db: PerformanceDB, tmp_path: Path) -> None:
     router = online(db, exploring(), retrain_after=60, models_dir=tmp_path / "models")
     serve(router, requests(65))

@@ -120,8 +120,12 @@ class MLRouter(Router):
         """
         data, known = await self._read()
         report, policy = await asyncio.to_thread(self._fit, data)
-        self._serve(policy, data, known)
+        await self._install(policy, data, known)
         return report
+
+    async def _install(self, policy: Policy, data: TrainingData, known_changes: int) -> None:
+        """Let a new fit serve, once nothing stands against it."""
+        self._serve(policy, data, known_changes)
 
     def add_provider(self, provider: Provider, *, quality: float = 0.5, latency: float | None = None) -> None:
         """Add a provider at run time; its ``latency`` is believed to be the mean of the last training data."""

@@ -65,6 +65,7 @@ class RetrainingRouter(MLRouter):
     async def train(self) -> TrainingReport:
         """Fit and serve without a gate, after whatever is being fitted; see ``MLRouter.train``."""
         await self.finish_training()
+        self._outdated = False
         self._task = asyncio.create_task(super().train())
         report: TrainingReport = await self._task
         self._log(Version(self.policy_version, **self._now("train"), status="served", n_train=report.n_train))
@@ -141,12 +142,7 @@ class RetrainingRouter(MLRouter):
             data, known = await self._read()
             challenger, n_train, verdict = await asyncio.to_thread(self._challenge, data, held)
             if challenger is not None:
-                if self.models_dir is not None:
-                    folder = self.models_dir / f"version-{self._newest_version + 1:04d}"
-                    await asyncio.to_thread(challenger.save, folder)
-                if self._outdated:
-                    raise RoutelabError("a provider drifted or a rollback came during the fit; it is out of date")
-                self._serve(challenger, data, known)
+                await self._install(challenger, data, known)
         except asyncio.CancelledError:
             self._due = reason  # the event loop ends; the next one begins anew
             raise
@@ -165,6 +161,19 @@ class RetrainingRouter(MLRouter):
                 champion_loss=verdict.champion if verdict else None,
             )
         )
+
+    async def _install(self, policy: Policy, data: TrainingData, known_changes: int) -> None:
+        """Save a fit and let it serve.
+
+        Raises:
+            RoutelabError: what it was fitted on no longer holds.
+        """
+        if self.models_dir is not None and not self._outdated:
+            folder = self.models_dir / f"version-{self._newest_version + 1:04d}"
+            await asyncio.to_thread(policy.save, folder)
+        if self._outdated:
+            raise RoutelabError("a provider drifted or a rollback came during the fit; it is out of date")
+        self._serve(policy, data, known_changes)
 
     async def _read(self) -> tuple[TrainingData, int]:
         """What the log teaches; a bandit learns what comes from now on when it begins to serve."""
