@@ -39,6 +39,23 @@ ASKED = requests(30)
 OBJECTIVE = Objective(cost_weight=5.0)
 
 
+def test_late_feedback_of_a_removed_provider_does_not_train_another_of_its_name() -> None:
+    router = BanditRouter([Answering("nano", 0.9), Answering("mini", 0.6)], policy=ThompsonPolicy(), featurizer=PLAIN)
+    decisions = [router.decide(EASY) for _ in range(30)]
+    router.remove_provider("nano")
+    router.add_provider(Answering("nano", 0.9))
+    late = [decision for decision in decisions if decision.provider.name == "nano"]
+    assert late
+    for decision in late:
+        router.record_outcome(decision.decision_id, quality=0.0, cost_usd=0.5)
+    arm = router.policy.providers_.index("nano")
+    assert router.policy.counts_[:2, arm].sum() == 0.0  # type: ignore[attr-defined]
+    while (decision := router.decide(EASY)).provider.name != "nano":
+        pass
+    router.record_outcome(decision.decision_id, quality=0.5, cost_usd=0.001)
+    assert router.policy.counts_[:2, arm].sum() == 1.0  # type: ignore[attr-defined]
+
+
 # --- budgets ---
 
 

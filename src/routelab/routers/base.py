@@ -143,6 +143,7 @@ class Router(DecidingRouter):
         if self.policy.providers_:
             self.policy.add_provider(provider.name, quality=quality, cost=typical_cost(provider.price), latency=latency)
         self.pool.add(provider)
+        self._joined[provider.name] = self.pending.count
 
     def remove_provider(self, name: str) -> None:
         """Remove a provider at run time; outcomes still to come from it are recorded, not learned."""

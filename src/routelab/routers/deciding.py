@@ -44,6 +44,7 @@ class DecidingRouter:
         self.db = db
         self.objective = objective
         self.pacer = pacer
+        self._joined: dict[str, int] = {}  # decisions before a provider was added at run time
         self.pending = PendingDecisions(horizon)
         self.rng = np.random.default_rng(seed)
         self.clock = clock
@@ -191,7 +192,8 @@ class DecidingRouter:
         self.pending.settle(outcome)
         if final and decided.owed is not None:
             self._pay(decided.owed + outcome.cost_usd, outcome.quality, outcome.latency_s)
-        if outcome.quality is not None and decided.provider in self.pool:
+        joined = self._joined.get(decided.provider, 0)  # another of the same name may have left before
+        if outcome.quality is not None and decided.provider in self.pool and decided.number > joined:
             self._learn(decided, outcome.quality, outcome.cost_usd)
 
     def _record_forgotten(self, outcome: Outcome) -> None:
