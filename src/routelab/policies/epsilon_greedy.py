@@ -118,8 +118,8 @@ class EpsilonGreedyPolicy(Policy):
     def select(self, x: Features, objective: Objective, rng: np.random.Generator) -> Choice:
         """Explore with probability ε, otherwise let the base policy choose."""
         self._check_epsilon()
-        explored = self._explored(x[None, :], objective)[0]  # of the state that chooses: choosing moves its clock
-        exploit = self.base_.propensities(x, objective)
+        exploit = self.base_.propensities(x, objective)  # of the state that chooses: choosing moves its clock
+        explored = self._explored(x[None, :], objective)[0]
         epsilon = self.epsilon
         choice = self.base_.select(x, objective, rng)
         arm = choice.arm
