@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from routelab.benchmark.replay_scores import seed_scores
-from routelab.benchmark.runs import learns_online, new_policy
+from routelab.benchmark.runs import new_policy
 from routelab.errors import PolicyError, RoutelabError
 from routelab.evaluation.budget import mixture_within
 from routelab.evaluation.crossfit import Curve
@@ -21,7 +21,7 @@ from routelab.evaluation.replay import DriftDetector, Replay, replay_stream
 from routelab.evaluation.scenarios import SCENARIOS, build
 from routelab.evaluation.split import Split
 from routelab.evaluation.stream import Stream
-from routelab.policies import POLICIES, Policy
+from routelab.policies import ONLINE, POLICIES, Policy
 from routelab.policies.budget import BudgetPacer
 from routelab.policies.objective import Objective
 
@@ -60,10 +60,9 @@ class Plan:
             raise RoutelabError(f"no scenario {self.scenario!r}; known are {', '.join(SCENARIOS)}")
         if self.policy not in POLICIES:
             raise PolicyError(f"no policy {self.policy!r}; known are {', '.join(POLICIES)}")
-        if self.warm_start is None and not learns_online(POLICIES[self.policy]):
-            online = ", ".join(name for name, kind in POLICIES.items() if learns_online(kind))
+        if self.warm_start is None and self.policy not in ONLINE:
             raise PolicyError(
-                f"policy {self.policy!r} does not learn online; those that do are {online}. "
+                f"policy {self.policy!r} does not learn online; those that do are {', '.join(ONLINE)}. "
                 "Or fit it beforehand: --warm-start with the name of the table"
             )
         self.trade_off()
@@ -105,8 +104,7 @@ def run_seed(plan: Plan, train: Split, held: Split, seed: int) -> SeedRun:
         stream = plan.stream(train, held, rng)
         policy = plan.new_policy(stream, seed)
         monitor = None if plan.monitor is None else plan.monitor()
-        online = learns_online(type(policy))
-        run = replay_stream(policy, stream, plan.trade_off(), rng, learn=online, monitor=monitor)
+        run = replay_stream(policy, stream, plan.trade_off(), rng, learn=policy.online, monitor=monitor)
     return SeedRun(run, stream.start, seed_scores(stream, run, plan.budget, seed))
 
 

@@ -68,14 +68,9 @@ def why_left_out(name: str, providers: int, prompts: int) -> str | None:
     )
 
 
-def learns_online(kind: type[Policy]) -> bool:
-    """Whether a policy learns from single outcomes."""
-    return kind.update is not Policy.update
-
-
-def _passes(kind: type[Policy]) -> bool:
+def _passes(policy: Policy) -> bool:
     """Whether a policy is scored after a pass over the training prompts: bandits, but for one that has a forest."""
-    return learns_online(kind) and not issubclass(kind, ForestBanditPolicy)
+    return policy.online and not isinstance(policy, ForestBanditPolicy)
 
 
 def _in_components(train: Split, held: Split) -> tuple[Split, Split]:
@@ -105,7 +100,7 @@ def _objectives(kind: type[Policy], own_each: bool, train: Split, settings: int)
 def learned(kind: type[Policy], train: Split, objective: Objective, seed: int) -> Policy:
     """A policy fitted on the training prompts; a bandit passes over them once, in an order of its own."""
     policy = new_policy(kind, objective, seed)
-    if not _passes(kind):
+    if not _passes(policy):
         return policy.fit(train.X, train.quality, train.cost, train.latency, providers=train.providers)
     seen = train.complete("training split")
     for provider in seen.providers:
@@ -136,9 +131,10 @@ def run_policy(name: str, train: Split, held: Split, seed: int, settings: int = 
     if name not in POLICIES:
         raise PolicyError(f"no policy {name!r}; known are {', '.join(POLICIES)}")
     kind = POLICIES[name]
-    if _passes(kind) and issubclass(kind, LinearBandit):
+    passes = _passes(kind())
+    if passes and issubclass(kind, LinearBandit):
         train, held = _in_components(train, held)
-    own_each = _passes(kind) or "objective" in kind().get_params(deep=False)
+    own_each = passes or "objective" in kind().get_params(deep=False)
     objectives = _objectives(kind, own_each, train, settings)
     first = learned(kind, held if kind is OraclePolicy else train, objectives[0], seed)
 

@@ -23,14 +23,21 @@ def plot_regret(regret: pd.DataFrame, *, title: str | None = None, ax: Axes | No
     """
     with theme():
         ax = new_axes() if ax is None else ax
-        # Student's t: a bootstrap of a handful of seeds is too narrow, and takes seconds
-        interval = ("se", float(stats.t.ppf(0.975, regret["seed"].nunique() - 1)))
-        sns.lineplot(regret, x="step", y="regret", hue="policy", style="policy", errorbar=interval, ax=ax)
+        _lines_over_seeds(regret, "regret", ax)
         ax.set_xlabel("requests routed")
         ax.set_ylabel("cumulative regret (utility)")
         ax.set_title(title or "Regret grows as long as a policy has something to learn", loc="left")
         ax.legend(title=None)
     return ax
+
+
+def _lines_over_seeds(frame: pd.DataFrame, y: str, ax: Axes) -> None:
+    """A line per policy over ``step``, with a 95 % interval of Student's t.
+
+    A bootstrap of a handful of seeds is too narrow, and takes seconds.
+    """
+    interval = ("se", float(stats.t.ppf(0.975, frame["seed"].nunique() - 1)))
+    sns.lineplot(frame, x="step", y=y, hue="policy", style="policy", errorbar=interval, ax=ax)
 
 
 def plot_budgets(
@@ -87,8 +94,7 @@ def plot_adaptation(
     """
     with theme():
         ax = new_axes() if ax is None else ax
-        interval = ("se", float(stats.t.ppf(0.975, rewards["seed"].nunique() - 1)))
-        sns.lineplot(rewards, x="step", y="reward", hue="policy", style="policy", errorbar=interval, ax=ax)
+        _lines_over_seeds(rewards, "reward", ax)
         for place, (name, begin, stop) in enumerate(phases):
             if place % 2:
                 ax.axvspan(begin, stop, color="0.9", zorder=0)

@@ -46,7 +46,7 @@ POLICIES: dict[str, type[Policy]] = {
     "oracle": OraclePolicy,
 }
 #: Names of those that learn from single outcomes.
-ONLINE = tuple(name for name, kind in POLICIES.items() if kind.update is not Policy.update)
+ONLINE = tuple(name for name, kind in POLICIES.items() if kind().online)
 
 
 def policy_from_bundle(bundle: Bundle) -> Policy:

@@ -56,12 +56,8 @@ class ForestBanditPolicy(LinTSPolicy):
         forgetting: float = 1.0,
         flip_share: float = 0.0,
     ) -> None:
+        super().__init__(alpha, ridge, wander, forgetting, flip_share)
         self.forest = forest
-        self.alpha = alpha
-        self.ridge = ridge
-        self.wander = wander
-        self.forgetting = forgetting
-        self.flip_share = flip_share
 
     _forest: ForestPolicy | None = None
     _weights: Floats | None = None

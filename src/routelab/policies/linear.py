@@ -39,11 +39,7 @@ class LinUCBPolicy(LinearBandit):
         forgetting: float = 1.0,
         flip_share: float = 0.0,
     ) -> None:
-        self.alpha = alpha
-        self.ridge = ridge
-        self.wander = wander
-        self.forgetting = forgetting
-        self.flip_share = flip_share
+        super().__init__(alpha, ridge, wander, forgetting, flip_share)
 
     def _choose(self, utility: Floats, deviation: Floats, rng: np.random.Generator) -> int:
         return int((utility + self.alpha * deviation).argmax())
@@ -81,11 +77,7 @@ class LinTSPolicy(LinearBandit):
         forgetting: float = 1.0,
         flip_share: float = 0.0,
     ) -> None:
-        self.alpha = alpha
-        self.ridge = ridge
-        self.wander = wander
-        self.forgetting = forgetting
-        self.flip_share = flip_share
+        super().__init__(alpha, ridge, wander, forgetting, flip_share)
 
     def _choose(self, utility: Floats, deviation: Floats, rng: np.random.Generator) -> int:
         return int((utility + self.alpha * deviation * rng.standard_normal(len(utility))).argmax())

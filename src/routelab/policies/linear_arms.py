@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routelab.policies.recent import RECENT, average
-from routelab.policies.symmetric import add_outer, add_product, inverse, inverse_error
+from routelab.policies.symmetric import add_outer, inverse, inverse_error
 
 Floats = NDArray[np.float64]
 
@@ -34,9 +34,8 @@ class LinearArms:
     (Sherman & Morrison, 1950). The intercept walks at random with variance ``wander``·σ_a² per decision (West &
     Harrison, *Bayesian Forecasting and Dynamic Models*, 1997, ch. 2): an arm that was not tried for long becomes
     uncertain, and a change of level is learned. ``forgetting`` γ lets all evidence fade by γ per decision, down to the
-    prior. What has jumped once (``keep``) may jump back: the level of that arm walks faster, by the square of
-    the jump in 500 decisions, until it has been tried often enough again.
-    Precision is kept beside its inverse: the drift of the inverse is measured, and mended.
+    prior. What has jumped once (``keep``) may jump back: the level of that arm walks faster, by the square of the
+    jump in 500 decisions, until it is settled. Precision is kept beside its inverse, to measure and mend its drift.
 
     Args:
         ridge: prior precision of the coefficients in units of 1/σ²; None takes the mean squared norm of the
@@ -155,8 +154,8 @@ class LinearArms:
             change[d + 1] = cost - products.item(d + 1)
             average(self.costs, arm, cost)
             self.floor[arm] = 0.2 * self.costs.item(0, arm)
-        add_product(block, 1.0 / total, change, g)
-        add_outer(self.precision[arm], 1.0 / noise, z)
+        add_outer(block, 1.0 / total, change, g)
+        add_outer(self.precision[arm], 1.0 / noise, z, z)
         average(self.noise, arm, error * error / total)
         self.sigma[arm] = self._deviation(arm)
         seen = int(self.noise.item(1, arm))
@@ -182,7 +181,8 @@ class LinearArms:
                 self._refill(arm)
         step = min(self._walk.item(arm) * gap, max(1.0 / LEVEL_PRECISION - P.item(0, 0), 0.0))
         if step:
-            add_outer(A, -1.0 / (1.0 / step + A.item(0, 0)), A[0].copy())
+            row = A[0].copy()
+            add_outer(A, -1.0 / (1.0 / step + A.item(0, 0)), row, row)
             P[0, 0] += step
 
     def _add_prior(self, arm: int, diagonal: Floats) -> None:

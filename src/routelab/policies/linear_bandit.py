@@ -27,11 +27,12 @@ class LinearBandit(Bandit):
     intercept is added. See ``LinearArms`` for the model.
     """
 
-    alpha: float
-    ridge: float | None
-    wander: float
-    forgetting: float
-    flip_share: float
+    def __init__(self, alpha: float, ridge: float | None, wander: float, forgetting: float, flip_share: float) -> None:
+        self.alpha = alpha
+        self.ridge = ridge
+        self.wander = wander
+        self.forgetting = forgetting
+        self.flip_share = flip_share
 
     _arms: LinearArms
 

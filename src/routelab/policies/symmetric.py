@@ -9,14 +9,16 @@ from scipy.linalg.blas import dger
 Floats = NDArray[np.float64]
 
 
-def add_outer(matrix: Floats, factor: float, vector: Floats) -> None:
-    """Add ``factor``·vvᵀ to a symmetric matrix (d, d), in place."""
-    dger(factor, vector, vector, 1, 1, matrix.T, 0, 0, 1)  # increments of 1, and only the matrix is overwritten
+def add_outer(matrix: Floats, factor: float, rows: Floats, columns: Floats) -> None:
+    """Add ``factor``·rows·columnsᵀ to a matrix (n, d), in place.
 
-
-def add_product(matrix: Floats, factor: float, rows: Floats, columns: Floats) -> None:
-    """Add ``factor``·rows·columnsᵀ to a matrix (n, d), in place."""
-    dger(factor, columns, rows, 1, 1, matrix.T, 0, 0, 1)
+    >>> matrix = np.zeros((2, 2))
+    >>> add_outer(matrix, 2.0, np.array([1.0, 2.0]), np.array([1.0, 0.0]))
+    >>> matrix
+    array([[2., 0.],
+           [4., 0.]])
+    """
+    dger(factor, columns, rows, 1, 1, matrix.T, 0, 0, 1)  # increments of 1, and only the matrix is overwritten
 
 
 def inverse(matrix: Floats) -> Floats:

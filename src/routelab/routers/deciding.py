@@ -103,7 +103,8 @@ class DecidingRouter:
     def decide(self, request: LLMRequest) -> RoutingDecision:
         """Choose a provider and record the decision; nothing is executed."""
         policy, x, objective = self.acting_policy(), self.features(request), self.present_objective()
-        probabilities = policy.propensities(x, objective)  # of the state that chooses: choosing may change it
+        # for the log, and of the state that chooses: choosing may change it
+        probabilities = None if self.db is None else policy.propensities(x, objective)
         choice = policy.select(x, objective, self.rng)
         return self._commit(request, x, policy, objective, choice, probabilities, type(policy).__name__)
 
@@ -114,7 +115,7 @@ class DecidingRouter:
         policy: Policy,
         objective: Objective,
         choice: Choice,
-        probabilities: Callable[[], Floats],
+        probabilities: Callable[[], Floats] | None,
         label: str,
         owed: float = 0.0,
     ) -> RoutingDecision:
@@ -129,7 +130,7 @@ class DecidingRouter:
             objective=objective,
             policy=label,
         )
-        if self.db is not None:
+        if self.db is not None and probabilities is not None:
             record = decision.record(
                 request,
                 x,
