@@ -37,9 +37,10 @@ peers: .venv/.ready
 	pytest -s tests/benchmarks --benchmark-skip
 
 benchmark: .venv/.ready
-	@# the stage is frozen; unfreezing would have DVC rewrite all of dvc.yaml
+	@# the stages are frozen; unfreezing would have DVC rewrite all of dvc.yaml
+	python -m routelab.stages.drift
 	python -m routelab.stages.benchmark
-	dvc commit --force benchmark
+	dvc commit --force drift benchmark
 
 .venv/.ready: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("routelab needs Python 3.11 or newer; set PYTHON=…" if sys.version_info < (3, 11) else 0)'

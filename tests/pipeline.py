@@ -35,6 +35,7 @@ SETTINGS = {
         "budgets": {},
         "levels": 3,
     },
+    "drift": {"table": "llmdrift", "task": None, "policies": ["thompson", "linucb"], "seeds": 2},
     "evaluation": {"settings": 5, "partitions": 2, "resamples": {"small": 100, "full": 100}},
     "controls": {
         "shuffles": {"small": 2, "full": 2},

@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from pipeline import SETTINGS, new_project, run_stage
 from routelab import plots
+from tables import hard_and_easy, write_csv
 
 POLICIES = SETTINGS["replay"]["policies"]["small"]  # type: ignore[index]
 
@@ -60,6 +62,26 @@ def test_curves_have_each_seed_from_the_first_window_to_the_last_request(reports
     assert whole["step"].max() == 90  # of 300 requests 90 are scored
     assert curves["reward"].between(0.0, 1.0).all()
     assert (curves.groupby(["scenario", "policy", "budget", "seed"])["regret"].diff().dropna() >= -1e-9).all()
+
+
+def test_a_change_of_versions_is_replayed_on_a_table_of_two_dates(tmp_path: Path) -> None:
+    project = new_project(tmp_path / "project")
+    frame = hard_and_easy(300)
+    later = frame["prompt_id"].rank(method="dense") > 150
+    frame["timestamp"] = np.where(later, 2e9, 1e9)
+    frame["quality"] = np.where(later, 1.0 - frame["quality"], frame["quality"])  # the better one is now the worse one
+    write_csv(frame, project / "versions.csv")
+    settings = {"table": "versions.csv", "task": None, "policies": ["thompson"], "seeds": 3}
+    (project / "params.yaml").write_text(yaml.safe_dump(SETTINGS | {"drift": settings}))
+    run = run_stage(project, "drift")
+    assert run.returncode == 0, run.stderr
+    told = json.loads((project / "data" / "reports" / "versions" / "drift.json").read_text(encoding="utf-8"))
+    assert (told["seeds"], told["task"], [each["policy"] for each in told["runs"]]) == (3, None, ["thompson"])
+    (phase,) = told["runs"][0]["phases"]
+    share = phase["reward"]["mean"] / phase["best_static"]["mean"]
+    assert told["share_of_informed"] == {"thompson": {"0-150": pytest.approx(share)}}
+    assert 0.5 < share < 1.0  # it does notice, and not at once
+    assert (project / "data" / "reports" / "versions" / "drift.png").read_bytes().startswith(b"\x89PNG")
 
 
 def rewards() -> pd.DataFrame:

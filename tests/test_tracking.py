@@ -279,6 +279,6 @@ def test_events_of_a_router_are_metrics_at_the_step_of_its_decisions(
     with tracking.run("serve", "live", "forest", 0, {}) as run_id:
         for decisions, before in ((300, 0.0), (700, -0.5)):
             tracking.log_event("drift", {"provider": "nano", "before": before, "decisions": decisions, "error": None})
-    history = mlflow.MlflowClient().get_metric_history(run_id, "drift/before")
+    history = mlflow.MlflowClient().get_metric_history(run_id, "drift/nano/before")
     assert [(metric.step, metric.value) for metric in history] == [(300, 0.0), (700, -0.5)]
-    assert set(mlflow.get_run(run_id).data.metrics) == {"drift/before", "drift/decisions"}
+    assert set(mlflow.get_run(run_id).data.metrics) == {"drift/nano/before", "drift/nano/decisions"}

@@ -79,20 +79,32 @@ class BanditParams(_Section):
     seeds: Sized
 
 
+def _online(names: list[str]) -> list[str]:
+    from routelab.policies import ONLINE
+
+    if not set(names) <= set(ONLINE) or len(set(names)) != len(names):
+        raise ValueError(f"Input should be different names out of {', '.join(ONLINE)}")
+    return names
+
+
 class OnlinePolicies(_Section):
     """Names for the default run and for ``size: full``."""
 
     small: Annotated[list[str], Field(min_length=1)]
     full: Annotated[list[str], Field(min_length=1)]
 
-    @field_validator("small", "full")
-    @classmethod
-    def _policies_learn_online(cls, names: list[str]) -> list[str]:
-        from routelab.policies import ONLINE
+    _policies_learn_online = field_validator("small", "full")(_online)
 
-        if not set(names) <= set(ONLINE) or len(set(names)) != len(names):
-            raise ValueError(f"Input should be different names out of {', '.join(ONLINE)}")
-        return names
+
+class DriftParams(_Section):
+    """The real change of versions that policies learn through online; see scenario ``drift``."""
+
+    table: str
+    task: str | None  # null: the requests of all tasks
+    policies: Annotated[list[str], Field(min_length=1)]
+    seeds: Annotated[int, Field(ge=2)]  # one alone has no interval
+
+    _policies_learn_online = field_validator("policies")(_online)
 
 
 class ReplayParams(_Section):
@@ -167,6 +179,7 @@ class Params(_Section):
     classifier: ClassifierParams
     bandit: BanditParams
     replay: ReplayParams
+    drift: DriftParams
     evaluation: EvaluationParams
     controls: ControlParams
     benchmark: BenchmarkParams

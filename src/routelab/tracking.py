@@ -165,10 +165,9 @@ def log_metrics(metrics: Mapping[str, float], steps: Mapping[str, Any] | None = 
     import mlflow
     from mlflow.entities import Metric
 
-    now = int(time.time() * 1000)
+    now, steps = int(time.time() * 1000), steps or {}
     batch = [Metric(_name(name), float(value), now, step) for name, value in metrics.items()]
-    for name, values in (steps or {}).items():
-        batch += [Metric(_name(name), float(value), now, step) for step, value in enumerate(values)]
+    batch += [Metric(_name(name), float(v), now, at) for name, values in steps.items() for at, v in enumerate(values)]
     active = mlflow.active_run()
     assert active is not None, "log_metrics works inside `with run(...)`"
     for start in range(0, len(batch), _BATCH):
@@ -176,8 +175,9 @@ def log_metrics(metrics: Mapping[str, float], steps: Mapping[str, Any] | None = 
 
 
 def log_event(kind: str, values: Mapping[str, Any]) -> None:
-    """Log the numbers of a router's event (its ``on_event``) as metrics ``kind/…``, at the step of its decisions."""
-    numbers = {f"{kind}/{name}": value for name, value in values.items() if isinstance(value, int | float)}
+    """Log the numbers of a router's event as metrics ``kind/…`` or ``kind/provider/…`` at the step of its decisions."""
+    about = f"{kind}/{values['provider']}" if "provider" in values else kind
+    numbers = {f"{about}/{key}": value for key, value in values.items() if isinstance(value, int | float)}
     log_metrics(numbers, step=values["decisions"])
 
 

@@ -89,9 +89,7 @@ def replay_table(
     train_table, held_table = (
         cut_at_date(table) if scenario == "drift" else splits_of(table, train_split, seed, repeats=1)[0]
     )
-    featurizer = contexts(train_table, seed)
-    train = Split.of(train_table, featurizer).complete(f"{table.origin}, learning part")
-    held = Split.of(held_table, featurizer).complete(f"{table.origin}, scored part")
+    train, held, featurizer = parts(train_table, held_table, seed)
     warm = None if warm_start is None else train
     if warm_start not in (None, name):
         warm = Split.of(_unseen(str(warm_start), held_table), featurizer)
@@ -109,9 +107,14 @@ def replay_table(
     return [report_of(each, runs, name, warm_start) for each, runs in zip(plans, done, strict=True)]
 
 
-def contexts(table: PerformanceTable, seed: int) -> RequestFeaturizer:
-    """What bandits see of a request: the embedding in 25 components, every column standardised on ``table``."""
-    return RequestFeaturizer(n_components=min(COMPONENTS, table.n), standardize=True, seed=seed).fit(table)
+def parts(learning: PerformanceTable, scored: PerformanceTable, seed: int) -> tuple[Split, Split, RequestFeaturizer]:
+    """Both parts of a stream, complete, and what bandits see of a request: the embedding in 25 components, every column
+    standardised on the learning part.
+    """
+    featurizer = RequestFeaturizer(n_components=min(COMPONENTS, learning.n), standardize=True, seed=seed).fit(learning)
+    train = Split.of(learning, featurizer).complete(f"{learning.origin}, learning part")
+    held = Split.of(scored, featurizer).complete(f"{scored.origin}, scored part")
+    return train, held, featurizer
 
 
 def _unseen(name: str, held: PerformanceTable) -> PerformanceTable:
