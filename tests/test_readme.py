@@ -32,3 +32,12 @@ def test_every_file_that_the_readme_shows_is_there() -> None:
     links = re.findall(r"\]\((?!https?:)([^)#]+)\)", readme)
     assert links
     assert not [link for link in links if not (ROOT / link).exists()]
+
+
+def test_the_change_of_versions_is_told_as_the_stage_found_it() -> None:
+    report = json.loads((ROOT / "data" / "reports" / "llmdrift" / "drift.json").read_text(encoding="utf-8"))
+    early, later = list(report["share_of_informed"]["thompson"].values())[:2]
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    told = f"earns {early:.0%} over the first 200 requests, {later:.1%} over the next 400".replace("%", " %")
+    assert f"{report['seeds']} seeds" in readme
+    assert told in readme
