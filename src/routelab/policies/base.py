@@ -106,7 +106,7 @@ class Policy(BaseEstimator):
         raise PolicyError(f"{type(self).__name__} cannot remove {name!r}; fit it again without that provider")
 
     def reprice_provider(self, name: str, factor: float) -> Self:
-        """From now on expect ``factor`` (≥ 0) times the cost of one arm: its price changed."""
+        """From now on expect ``factor`` (> 0) times the cost of one arm: its price changed."""
         raise PolicyError(f"{type(self).__name__} cannot reprice {name!r}; fit it again on the new costs")
 
     def forget_provider(self, name: str, keep: float = 0.1, shift: float = 0.0) -> Self:

@@ -119,7 +119,7 @@ class ForestBanditPolicy(LinTSPolicy):
         return self
 
     def reprice_provider(self, name: str, factor: float) -> Self:
-        """From now on expect ``factor`` (≥ 0) times the cost of one arm; PolicyError for an unknown name or factor."""
+        """From now on expect ``factor`` (> 0) times the cost of one arm; PolicyError for an unknown name or factor."""
         super().reprice_provider(name, factor)
         if self._forest is not None and name in self._forest.providers_:
             self._forest.reprice_provider(name, factor)

@@ -9,7 +9,7 @@ import numpy as np
 
 from routelab.bundle import Bundle
 from routelab.errors import PolicyError
-from routelab.policies.bandit import Bandit, check_keep
+from routelab.policies.bandit import Bandit
 from routelab.policies.base import Choice, Estimates, Features, Floats
 from routelab.policies.objective import Objective
 from routelab.policies.outcomes import Outcomes, check_belief, check_factor
@@ -90,14 +90,14 @@ class ThompsonPolicy(Bandit):
         return self
 
     def reprice_provider(self, name: str, factor: float) -> Self:
-        """From now on expect ``factor`` (≥ 0) times the cost of one arm; PolicyError for an unknown name or factor."""
-        check_factor(factor)
+        """From now on expect ``factor`` (> 0) times the cost of one arm; PolicyError for an unknown name or factor."""
+        check_factor(f"the factor of the price of {name!r}", factor)
         self.counts_[3, self._position(name)] *= factor
         return self
 
     def forget_provider(self, name: str, keep: float = 0.1, shift: float = 0.0) -> Self:
         """Keep the share ``keep`` of the counts of one arm, its mean reward moved by ``shift`` within [0, 1]."""
-        check_keep(keep)
+        check_factor("keep", keep, highest=1.0)
         arm = self._position(name)
         self.counts_[:3, arm] *= keep
         seen = self.counts_[:2, arm].sum()
