@@ -410,8 +410,9 @@ def test_arms_and_settings_that_cannot_be_are_refused(kind):
         policy.remove_provider("p0")
     with pytest.raises(RoutelabError, match="there already"):
         policy.add_provider("p0")
-    with pytest.raises(RoutelabError, match="factor"):
-        policy.reprice_provider("p0", -1.0)
+    for factor in (-1.0, 0.0, np.nan, np.inf):
+        with pytest.raises(RoutelabError, match=f"price of 'p0' is {factor}; give a finite number > 0"):
+            policy.reprice_provider("p0", factor)
     with pytest.raises(RoutelabError, match="keep"):
         policy.forget_provider("p0", keep=0.0)
     for settings_ in ({"alpha": -1.0}, {"ridge": 0.0}, {"wander": -1.0}, {"forgetting": 0.0}, {"flip_share": 0.5}):

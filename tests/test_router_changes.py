@@ -189,6 +189,9 @@ class Serving(RuleBasedStateMachine):
         if name not in self.router.pool:
             with pytest.raises(RoutelabError, match="no provider"):
                 self.router.reprice_provider(name, Price(price, price))
+        elif price == 0.0:
+            with pytest.raises(RoutelabError, match="cannot fall to 0"):
+                self.router.reprice_provider(name, Price(price, price))
         else:
             self.router.reprice_provider(name, Price(price, price))
             assert self.router.pool.prices[name] == Price(price, price)

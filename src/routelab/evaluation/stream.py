@@ -21,7 +21,7 @@ class Event(NamedTuple):
     Args:
         step: of the stream.
         action: "add" (``number`` is its list price, the cost in USD to expect), "remove", or "reprice" (``number`` is
-            the factor of its price).
+            the factor of its price, > 0).
         provider: its name.
         number: see ``action``; 0 where it has no meaning.
     """

@@ -13,8 +13,10 @@ from routelab.policies import Choice, Policy
 from routelab.providers import Completion, Price, Provider, ProviderError, ProviderPool
 from routelab.request import LLMRequest, is_finite
 from routelab.routers.deciding import DecidingRouter
-from routelab.routers.decision import PriceChange, RoutingDecision
+from routelab.routers.decision import PriceChange, RoutingDecision, typical_cost
 from routelab.routers.pending import Pending, check_same
+
+_KEPT_CHANGES = 100  # of the prices of a provider
 
 
 class Router(DecidingRouter):
@@ -34,7 +36,7 @@ class Router(DecidingRouter):
 
     Attributes:
         pending: the decisions that are remembered.
-        price_changes: those at run time, in their order.
+        price_changes: those at run time, in their order, the last 100 of each provider.
 
     Raises:
         RoutelabError: the fitted policy knows other providers than the pool holds.
@@ -150,33 +152,38 @@ class Router(DecidingRouter):
         if self.policy.providers_:
             self.policy.remove_provider(name)
         self.pool.remove(name)
+        self._joined.pop(name, None)
 
     def reprice_provider(self, name: str, price: Price) -> None:
         """Set the price of a provider at run time; its expected cost changes by the factor of its typical cost.
 
-        A provider that was free has no such factor: its cost is learned from the next outcomes on.
+        Outcomes of decisions from before are learned at the present price. A provider that was free has no such
+        factor: its cost is learned from the next outcomes on.
 
         Raises:
-            RoutelabError: the provider is unknown or sets its prices itself, or the policy cannot be repriced;
-                nothing changes then.
+            RoutelabError: the provider is unknown or sets its prices itself, the policy cannot be repriced, or the
+                price falls to 0, from where no factor leads back (give a tiny one); nothing changes then.
         """
         before = self.pool[name].price
+        factor = typical_cost(price) / typical_cost(before) if typical_cost(before) else np.nan
+        if factor == 0.0:
+            raise RoutelabError(f"the price of {name!r} cannot fall to 0; give a tiny one, such as Price(1e-6, 1e-6)")
         self.pool.reprice(name, price)
-        if (usual := typical_cost(before)) == 0.0:
-            return
-        factor = typical_cost(price) / usual
         try:
-            if self.policy.providers_:
+            if self.policy.providers_ and np.isfinite(factor):
                 self.policy.reprice_provider(name, factor)
         except RoutelabError:
             self.pool.reprice(name, before)
             raise
-        self.price_changes.append(PriceChange(self.clock(), name, factor))
+        self._note(PriceChange(self.clock(), name, factor))
 
-
-def typical_cost(price: Price) -> float:
-    """USD of a request of 500 input and 200 output tokens: what is believed before any outcome."""
-    return price.cost_usd(500, 200)
+    def _note(self, change: PriceChange) -> None:
+        """Keep the last changes of a provider; what it cost before them then tells nothing any more."""
+        own = [index for index, known in enumerate(self.price_changes) if known.provider == change.provider]
+        if len(own) == _KEPT_CHANGES:
+            self.price_changes[own[1]] = replace(self.price_changes[own[1]], factor=np.nan)
+            del self.price_changes[own[0]]
+        self.price_changes.append(change)
 
 
 def introduce(policy: Policy, pool: ProviderPool) -> None:

@@ -16,7 +16,7 @@ from routelab.policies.base import Floats
 from routelab.providers import Provider, ProviderPool
 from routelab.reduction import Matrix
 from routelab.request import LLMRequest
-from routelab.routers.decision import PriceChange, RoutingDecision
+from routelab.routers.decision import PriceChange, RoutingDecision, typical_cost
 from routelab.routers.explanation import Explanation, explain
 from routelab.routers.pending import Pending, PendingDecisions, check_same
 
@@ -149,6 +149,7 @@ class DecidingRouter:
                 number=self.pending.count + 1,
                 version=self.policy_version if policy is self.policy else None,
                 expected=(float(choice.estimates.quality[0, choice.arm]), float(choice.estimates.cost[0, choice.arm])),
+                typical=typical_cost(decision.provider.price),
                 owed=owed,
             ),
         )
@@ -215,6 +216,14 @@ class DecidingRouter:
         """Learn from one graded outcome; routers that learn in batches do nothing here."""
 
     def _update_policy(self, decided: Pending, quality: float, cost: float) -> None:
-        """Let the policy, a bandit, learn one outcome."""
-        arm = self.policy.providers_.index(decided.provider)
-        self.policy.update(decided.x.astype(np.float64), arm, quality, cost, age=self.pending.age(decided))
+        """Let the policy, a bandit, learn one outcome, at the present price of its provider."""
+        arm, factor = self.policy.providers_.index(decided.provider), self._price_factor(decided)
+        now = None if factor is None else factor * cost
+        self.policy.update(decided.x.astype(np.float64), arm, quality, now, age=self.pending.age(decided))
+
+    def _price_factor(self, decided: Pending) -> float | None:
+        """Typical cost of the provider now over that of then; None where it was free then and is not now."""
+        now = typical_cost(self.pool[decided.provider].price)
+        if now == decided.typical:
+            return 1.0
+        return now / decided.typical if decided.typical else None

@@ -23,7 +23,8 @@ from routelab.policies import (
 )
 from routelab.providers import Provider, ProviderPool
 from routelab.request import LLMRequest
-from routelab.routers.base import Router, typical_cost
+from routelab.routers.base import Router
+from routelab.routers.decision import typical_cost
 from routelab.routers.training import (
     TrainingReport,
     answered_rows,
@@ -33,6 +34,8 @@ from routelab.routers.training import (
     heldout_rows,
     read_valid,
 )
+
+Prices = dict[str, float]
 
 
 class MLRouter(Router):
@@ -118,25 +121,29 @@ class MLRouter(Router):
         Raises:
             RoutelabError: there is no log, or it holds fewer than 20 answered requests.
         """
-        data, known = await self._read()
+        data, prices = await self._read()
         report, policy = await asyncio.to_thread(self._fit, data)
-        await self._install(policy, data, known)
+        await self._install(policy, data, prices)
         return report
 
-    async def _install(self, policy: Policy, data: TrainingData, known_changes: int) -> None:
+    async def _install(self, policy: Policy, data: TrainingData, prices: Prices) -> None:
         """Let a new fit serve, once nothing stands against it."""
-        self._serve(policy, data, known_changes)
+        self._serve(policy, data, prices)
 
     def add_provider(self, provider: Provider, *, quality: float = 0.5, latency: float | None = None) -> None:
         """Add a provider at run time; its ``latency`` is believed to be the mean of the last training data."""
         super().add_provider(provider, quality=quality, latency=self._latency if latency is None else latency)
 
-    async def _read(self) -> tuple[TrainingData, int]:
-        """What the log teaches now, read in a thread; and how many of the price changes that takes into account."""
+    def _prices(self) -> Prices:
+        """Typical cost in USD of each provider now."""
+        return {provider.name: typical_cost(provider.price) for provider in self.pool}
+
+    async def _read(self) -> tuple[TrainingData, Prices]:
+        """What the log teaches now, read in a thread, and the prices that its costs are at."""
         if self.db is None:
             raise RoutelabError("there is no db to train on; give db=PerformanceDB(…), or fit the policy yourself")
-        changes = tuple(self.price_changes)
-        return await asyncio.to_thread(read_valid, self.db, self.featurizer.feature_set_, changes), len(changes)
+        changes, prices = tuple(self.price_changes), self._prices()
+        return await asyncio.to_thread(read_valid, self.db, self.featurizer.feature_set_, changes), prices
 
     def _fit(self, data: TrainingData) -> tuple[TrainingReport, Policy]:
         names = self.pool.names
@@ -147,23 +154,23 @@ class MLRouter(Router):
         report = evaluate(policy, data, arms, rows[~held], rows[held], self.objective)
         return report, fit_rows(self.policy, data, arms, rows)
 
-    def _serve(self, policy: Policy, data: TrainingData, known_changes: int) -> None:
-        """Let a new fit, which knows the first ``known_changes`` changes of prices, replace the policy in one step."""
+    def _serve(self, policy: Policy, data: TrainingData, prices: Prices) -> None:
+        """Let a new fit, which learned costs at ``prices``, replace the policy in one step."""
         self._quality = float(np.nanmean(data.quality))
         self._latency = None if np.isnan(data.latency).all() else float(np.nanmean(data.latency))
-        self._match_pool(policy, known_changes)
+        self._match_pool(policy, prices)
         self._newest_version += 1
         self.policy, self.policy_version = policy, self._newest_version
         self.background = data.X[sample_rows(len(data.X), self.seed)]
 
-    def _match_pool(self, policy: Policy, known_changes: int) -> None:
-        """Bring a policy up to the providers and prices of now.
+    def _match_pool(self, policy: Policy, prices: Prices) -> None:
+        """Bring a policy that learned costs at ``prices`` up to the providers and prices of now.
 
         Those that left the pool go; those without outcomes are believed to be as the others.
         """
-        for change in self.price_changes[known_changes:]:
-            if change.provider in policy.providers_:
-                policy.reprice_provider(change.provider, change.factor)
+        for name, now in self._prices().items():
+            if name in policy.providers_ and prices.get(name, 0.0) not in (0.0, now):
+                policy.reprice_provider(name, now / prices[name])
         for provider in self.pool:
             if provider.name not in policy.providers_:
                 cost = typical_cost(provider.price)

@@ -19,6 +19,7 @@ from routelab.providers import Completion, Provider, ProviderPool
 from routelab.request import LLMRequest
 from routelab.routers.base import introduce
 from routelab.routers.decision import RoutingDecision
+from routelab.routers.ml import Prices
 from routelab.routers.pending import Pending
 from routelab.routers.retraining import RetrainingRouter
 
@@ -67,7 +68,7 @@ class OnlineMLRouter(RetrainingRouter):
         clock: unix seconds.
 
     Attributes:
-        versions: every attempt at a version, and every rollback.
+        versions: the last 1,000 attempts at a version, and rollbacks; ``on_event`` is told of all.
 
     Raises:
         RoutelabError: an argument is out of range, or the policy could never learn.
@@ -124,7 +125,7 @@ class OnlineMLRouter(RetrainingRouter):
         )
         self.grader = grader
         self.monitor = DriftMonitor() if monitor is None else monitor
-        self._drifted: list[str] = []  # since the present version began
+        self._drifted: set[str] = set()  # since the present version began
 
     async def route_and_learn(self, request: LLMRequest) -> RoutingResult:
         """Route ``request``, have it answered and graded, record and learn the outcome, and retrain when it is time.
@@ -174,7 +175,7 @@ class OnlineMLRouter(RetrainingRouter):
         at, version = self.clock(), str(self.policy_version)
         if self.db is not None:
             self.db.record_drift(drift, detected_at=at, decisions=self.pending.count, policy_version=version)
-        self._drifted.append(drift.provider)
+        self._drifted.add(drift.provider)
         self._outdated = True
         self._forget_observed(drift.provider, keep=drift.recent)
         if self.policy.online:
@@ -183,9 +184,9 @@ class OnlineMLRouter(RetrainingRouter):
             self._due = f"drift of {drift.provider}"
         self._tell("drift", asdict(drift) | self._now(f"drift of {drift.provider}"))
 
-    def _serve(self, policy: Policy, data: TrainingData, known_changes: int) -> None:
+    def _serve(self, policy: Policy, data: TrainingData, prices: Prices) -> None:
         """Replace the policy; what is expected of providers that drifted has changed with it."""
-        super()._serve(policy, data, known_changes)
+        super()._serve(policy, data, prices)
         for name in self._drifted:
             self.monitor.restart(name)
         self._drifted.clear()
