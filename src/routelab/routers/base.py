@@ -29,7 +29,7 @@ class Router(DecidingRouter):
         db: log of decisions and outcomes; None keeps no log.
         objective: the trade-off.
         pacer: gives the trade-off of each decision instead, so that mean cost keeps to its budget. What failed
-            providers charged counts to the request that they failed.
+            providers charged counts to the request that they failed; a decision whose outcome never comes, as expected.
         horizon: decisions that are remembered: a later outcome is recorded in the log, not learned.
         seed: of the policy's draws.
         clock: unix seconds.
@@ -97,7 +97,7 @@ class Router(DecidingRouter):
         policy, x, objective = self.acting_policy(), self.features(request), self.present_objective()
         left = [arm for arm, name in enumerate(policy.providers_) if name not in failures]
         if not left:
-            self._pay(owed, 0.0, None)
+            self._pay(owed, 0.0, 0.0, None)
             told = "; ".join(f"{name}: {error}" for name, error in failures.items())
             raise ProviderError(f"every provider failed: {told}")
         expected = policy.predict(x[None, :])
@@ -112,7 +112,8 @@ class Router(DecidingRouter):
         if not isinstance(decided, Pending):
             return  # expired, or told by the caller, while the provider answered
         if decided.owed is not None and self.pacer is not None and self.pacer.budget is not None:
-            self._pay(decided.owed + completion.cost_usd, None, completion.latency_s)
+            self._reserve(-decided.expected[1], -1)
+            self._pay(decided.owed, completion.cost_usd, None, completion.latency_s)
             decided = replace(decided, owed=None)
         self.pending.change(decision_id, replace(decided, completion=completion))
 

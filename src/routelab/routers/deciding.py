@@ -140,6 +140,8 @@ class DecidingRouter:
                 policy_version=self.policy_version,
             )
             self.db.record_decision(record)
+        expected = float(choice.estimates.quality[0, choice.arm]), float(choice.estimates.cost[0, choice.arm])
+        self._reserve(expected[1], 1)
         self.pending.add(
             decision.decision_id,
             Pending(
@@ -148,7 +150,7 @@ class DecidingRouter:
                 request_id=request.request_id or decision.decision_id,
                 number=self.pending.count + 1,
                 version=self.policy_version if policy is self.policy else None,
-                expected=(float(choice.estimates.quality[0, choice.arm]), float(choice.estimates.cost[0, choice.arm])),
+                expected=expected,
                 typical=typical_cost(decision.provider.price),
                 owed=owed,
             ),
@@ -192,8 +194,12 @@ class DecidingRouter:
         if self.db is not None:
             self.db.record_outcome(outcome)
         self.pending.settle(outcome)
-        if final and decided.owed is not None:
-            self._pay(decided.owed + outcome.cost_usd, outcome.quality, outcome.latency_s)
+        if decided.owed is not None:
+            self._reserve(-decided.expected[1], -1)
+            if final:
+                self._pay(decided.owed, outcome.cost_usd, outcome.quality, outcome.latency_s)
+            else:
+                self._reserve(outcome.cost_usd, 0)
         joined = self._joined.get(decided.provider, 0)  # another of the same name may have left before
         if outcome.quality is not None and decided.provider in self.pool and decided.number > joined:
             self._learn(decided, outcome.quality, outcome.cost_usd)
@@ -207,10 +213,16 @@ class DecidingRouter:
         self.db.record_outcome(outcome)
         self.db.flush()  # which refuses what the log does not know, or knows otherwise
 
-    def _pay(self, cost: float, quality: float | None, latency: float | None) -> None:
-        """Tell the pacer what one request came to."""
+    def _reserve(self, cost: float, requests: int) -> None:
+        """Tell the pacer of requests in flight."""
         if self.pacer is not None:
-            self.pacer.update(cost, quality=quality, latency=latency)
+            self.pacer.reserve(cost, requests)
+
+    def _pay(self, owed: float, cost: float, quality: float | None, latency: float | None) -> None:
+        """Tell the pacer what one request came to, with what is ``owed`` (USD, reserved) to providers that failed."""
+        if self.pacer is not None:
+            self.pacer.reserve(-owed, 0)
+            self.pacer.update(owed + cost, quality=quality, latency=latency)
 
     def _learn(self, decided: Pending, quality: float, cost: float) -> None:
         """Learn from one graded outcome; routers that learn in batches do nothing here."""
