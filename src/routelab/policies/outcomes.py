@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from routelab.arrays import take_rows
 from routelab.errors import PolicyError
 
 Floats = NDArray[np.float64]
@@ -63,8 +64,7 @@ class Outcomes:
 
     def take(self, rows: NDArray[np.intp]) -> Outcomes:
         """The prompts at ``rows``."""
-        latency = None if self.latency is None else self.latency[rows]
-        return Outcomes(self.X[rows], self.quality[rows], self.cost[rows], latency, self.providers)
+        return take_rows(self, rows)
 
     def distinct(self) -> Outcomes:
         """Each request once, with the means of what was observed of it.

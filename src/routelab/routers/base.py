@@ -31,7 +31,7 @@ class Router(DecidingRouter):
         pacer: gives the trade-off of each decision instead, so that mean cost keeps to its budget. What failed
             providers charged counts to the request that they failed; a decision whose outcome never comes, as expected.
         horizon: decisions that are remembered: a later outcome is recorded in the log, not learned.
-        seed: of the policy's draws.
+        seed: of the policy's draws, and of what else a router leaves to chance.
         clock: unix seconds.
 
     Attributes:

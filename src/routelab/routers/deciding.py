@@ -46,7 +46,7 @@ class DecidingRouter:
         self.pacer = pacer
         self._joined: dict[str, int] = {}  # decisions before a provider was added at run time
         self.pending = PendingDecisions(horizon)
-        self.rng = np.random.default_rng(seed)
+        self.seed, self.rng = seed, np.random.default_rng(seed)
         self.clock = clock
         self.price_changes: list[PriceChange] = []
         self.policy_version = 0

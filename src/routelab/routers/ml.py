@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from typing import Unpack
 
 import numpy as np
 
 from routelab.db_reading import TrainingData
 from routelab.errors import RoutelabError
-from routelab.features import RequestFeaturizer, sample_rows
-from routelab.performance_db import PerformanceDB
-from routelab.policies import (
-    BudgetPacer,
-    EpsilonGreedyPolicy,
-    ForestClassifierPolicy,
-    ForestPolicy,
-    Objective,
-    Policy,
-    RulePolicy,
-)
+from routelab.features import sample_rows
+from routelab.policies import EpsilonGreedyPolicy, ForestClassifierPolicy, ForestPolicy, Policy, RulePolicy
 from routelab.providers import Provider, ProviderPool
 from routelab.request import LLMRequest
 from routelab.routers.base import Router
 from routelab.routers.decision import typical_cost
+from routelab.routers.settings import Settings
 from routelab.routers.training import (
     TrainingReport,
     answered_rows,
@@ -47,14 +39,8 @@ class MLRouter(Router):
             ``EpsilonGreedyPolicy(0.1, ForestPolicy())`` to keep exploring, from the first request on. A
             ``ForestClassifierPolicy`` brings its own objective, and learns only from requests that several providers
             answered (``PerformanceDB.record_table``).
-        featurizer: fitted; None makes one that needs no training data.
-        db: log of decisions and outcomes, what ``train`` learns from.
-        objective: the trade-off.
-        pacer: gives the trade-off of each decision instead, so that mean cost keeps to its budget.
-        horizon: decisions that are remembered: a later outcome is recorded in the log, not learned.
-        heldout: share of the requests that ``train`` evaluates on.
-        seed: of the policy's draws and of the held-out split.
-        clock: unix seconds.
+        heldout: share of the requests that ``train``, which learns from the ``db``, evaluates on.
+        settings: ``featurizer``, ``db``, ``objective``, ``pacer``, ``horizon``, ``seed``, ``clock``: see ``Router``.
 
     >>> from routelab.providers import simulated_providers
     >>> router = MLRouter(simulated_providers(seed=0))
@@ -67,31 +53,14 @@ class MLRouter(Router):
         providers: ProviderPool | Iterable[Provider],
         policy: Policy | None = None,
         *,
-        featurizer: RequestFeaturizer | None = None,
-        db: PerformanceDB | None = None,
-        objective: Objective = Objective(),
-        pacer: BudgetPacer | None = None,
-        horizon: int = 100_000,
         heldout: float = 0.2,
-        seed: int = 0,
-        clock: Callable[[], float] = time.time,
+        **settings: Unpack[Settings],
     ) -> None:
         policy = ForestPolicy() if policy is None else policy
         if isinstance(policy, ForestClassifierPolicy):
-            objective = policy.objective
-        super().__init__(
-            providers,
-            policy,
-            featurizer=featurizer,
-            db=db,
-            objective=objective,
-            pacer=pacer,
-            horizon=horizon,
-            seed=seed,
-            clock=clock,
-        )
+            settings["objective"] = policy.objective
+        super().__init__(providers, policy, **settings)
         self.heldout = heldout
-        self.seed = seed
         self._newest_version = 0
         # what is believed of a provider without outcomes: the means of the last training data
         self._quality = 0.5

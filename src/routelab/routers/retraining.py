@@ -8,15 +8,16 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from routelab.db_reading import TrainingData
 from routelab.errors import RoutelabError
 from routelab.policies import Policy
-from routelab.providers import Price
+from routelab.providers import Price, ProviderPool
 from routelab.routers.gate import LEAST_OUTCOMES, Observed, Verdict, judge, latest_half
 from routelab.routers.ml import MLRouter, Prices
 from routelab.routers.pending import Pending
+from routelab.routers.settings import Settings
 from routelab.routers.training import TrainingReport, answered_rows, fit_rows, graded_arms, without
 from routelab.routers.versions import Retired, Version
 
@@ -26,21 +27,24 @@ _KEPT_ATTEMPTS = 1_000
 
 
 class RetrainingRouter(MLRouter):
-    """What ``OnlineMLRouter`` does in the background; it says what the arguments are. ``shared`` are those of all."""
+    """What ``OnlineMLRouter`` does in the background; it says what the arguments are."""
 
     def __init__(
         self,
+        providers: ProviderPool,
+        policy: Policy,
         *,
         retrain_after: int | None,
         retrain_every_s: float | None,
         models_dir: str | Path | None,
         on_event: Callable[[str, dict[str, Any]], None] | None,
-        **shared: Any,
+        heldout: float,
+        **settings: Unpack[Settings],
     ) -> None:
         for name, value in (("retrain_after", retrain_after), ("retrain_every_s", retrain_every_s)):
             if value is not None and not value > 0:
                 raise RoutelabError(f"OnlineMLRouter.{name} is {value!r}; give a number > 0, or None for never")
-        super().__init__(**shared)
+        super().__init__(providers, policy, heldout=heldout, **settings)
         self.retrain_after, self.retrain_every_s = retrain_after, retrain_every_s
         self.models_dir = None if models_dir is None else Path(models_dir)
         self.on_event = on_event
