@@ -26,6 +26,7 @@ from routelab.evaluation.replay import replay_stream
 from routelab.evaluation.stream import Event
 from routelab.performance_db import TrainingData
 from routelab.policies import Policy
+from routelab.policies.outcomes import Outcomes
 from routelab.providers import Price
 from routelab.routers import Router
 from routing import EASY, Answering, requests, small_forest
@@ -176,6 +177,25 @@ def test_what_a_provider_cost_while_it_was_free_is_not_trained_on(db: Performanc
 
 
 # --- memory ---
+
+
+def test_of_many_attempts_at_a_version_the_last_are_kept_and_all_are_told(db: PerformanceDB) -> None:
+    class Broken(ThompsonPolicy):
+        def _fit(self, data: Outcomes) -> None:
+            raise MemoryError("no room")
+
+    async def work() -> None:
+        for number in range(1_010):
+            await router._retrain(str(number), [])
+
+    told: list[str] = []
+    providers = [Priced("a"), Priced("b")]
+    router = OnlineMLRouter(
+        providers, Broken(), featurizer=PLAIN, db=db, on_event=lambda _, what: told.append(what["reason"])
+    )
+    asyncio.run(work())
+    assert [version.reason for version in router.versions] == told[10:]
+    assert len(told) == 1_010
 
 
 def test_many_changes_of_prices_are_summed_up() -> None:
