@@ -64,8 +64,8 @@ class ThompsonPolicy(Bandit):
 
     def _check_context(self, X: Features) -> None:
         """Refuse features (…, p) where ``fit`` saw another width, or one is not finite."""
-        flat = X.ravel()
-        if self.width_ and not (X.shape[-1] == self.width_ and flat.dot(flat) < np.inf):  # 3 × as fast as ``checked``
+        # one product tells; it is three times as fast as ``checked``, and unlike ``dot`` silent where it overflows
+        if self.width_ and not (X.shape[-1] == self.width_ and np.vdot(X, X) < np.inf):
             checked(np.atleast_2d(X), self.width_)
 
     def _check_prior(self) -> None:
