@@ -80,6 +80,9 @@ def test_below_the_cheapest_cost_the_cheapest_is_chosen():
 
 def test_hard_mode_never_runs_ahead_of_the_budget():
     pacer, spent = BudgetPacer(0.002, mode="hard"), 0.0
+    pacer.reserve(0.05, 25)  # as much as they bring
+    assert pacer.objective().max_cost == pytest.approx(0.002)
+    pacer.reserve(-0.05, -25)
     quality, _, _ = world(1500, 0)
     for row in range(1500):
         objective = pacer.objective()
@@ -116,6 +119,7 @@ def test_a_restored_pacer_goes_on_as_the_saved_one_would(costs, cut):
     pacer = BudgetPacer(0.01, Objective(min_quality=0.2), mode="hard", max_latency=2.0)
     for cost in costs[:cut]:
         pacer.update(cost, quality=0.5, latency=3.0 * cost)
+        pacer.reserve(cost / 2.0)
     twin = BudgetPacer.restored(json.loads(json.dumps(pacer.state())))
     for cost in costs[cut:]:
         for each in (pacer, twin):

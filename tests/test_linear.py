@@ -410,8 +410,9 @@ def test_arms_and_settings_that_cannot_be_are_refused(kind):
         policy.remove_provider("p0")
     with pytest.raises(RoutelabError, match="there already"):
         policy.add_provider("p0")
-    with pytest.raises(RoutelabError, match="factor"):
-        policy.reprice_provider("p0", -1.0)
+    for factor in (-1.0, 0.0, np.nan, np.inf):
+        with pytest.raises(RoutelabError, match=f"price of 'p0' is {factor}; give a finite number > 0"):
+            policy.reprice_provider("p0", factor)
     with pytest.raises(RoutelabError, match="keep"):
         policy.forget_provider("p0", keep=0.0)
     for settings_ in ({"alpha": -1.0}, {"ridge": 0.0}, {"wander": -1.0}, {"forgetting": 0.0}, {"flip_share": 0.5}):
@@ -428,6 +429,57 @@ def test_a_refused_outcome_does_not_fix_the_width():
     policy.update(np.ones(2), 0, 0.5)
     with pytest.raises(RoutelabError, match="feature 1 is 1e\\+30, not finite or huge"):
         policy.update(np.array([1.0, 1e30]), 0, 0.5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_has_jumped_is_believed_to_jump_again_sooner_than_what_has_not(kind):
+    policy, x, rng = learned(armed(kind()), stream(300)), np.zeros(4), np.random.default_rng(0)
+    errors = []
+    for _ in range(2):
+        errors.append(policy.predict(x[None]).quality_se[0])
+        policy.forget_provider("p0", keep=0.5, shift=-0.3).forget_provider("p1", keep=0.5)
+        errors.append(policy.predict(x[None]).quality_se[0])
+        for _ in range(200):
+            policy.select(x, Objective(), rng)
+        errors.append(policy.predict(x[None]).quality_se[0])
+        for step in range(600):  # until both are settled
+            policy.update(x, step % 3, 0.5, 0.1)
+    for calm, _, later in (errors[:3], errors[3:]):
+        assert later[0] > 2.0 * later[1]
+        assert calm[0] < 1.5 * calm[1]
+
+
+def test_a_cost_is_never_believed_below_a_fifth_of_the_mean():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 3))
+    cost = 0.01 * np.exp(X[:, 0])  # a line through it is negative at the low end
+    low = np.array([[-6.0, 0.0, 0.0]])
+    fitted = ForestBanditPolicy(ForestPolicy(n_estimators=5, n_jobs=1))
+    fitted.fit(X, rng.random((400, 1)), cost[:, None], providers=("fitted",)).add_provider("p0", cost=0.01)
+    for policy in (armed(LinUCBPolicy(), arms=1), armed(ForestBanditPolicy(), arms=1), fitted):
+        arm = policy.providers_.index("p0")
+        for x, paid in zip(X, cost, strict=True):
+            policy.update(x, arm, 0.5, float(paid))
+        believed = policy.predict(low).cost[0, arm]
+        assert believed == pytest.approx(0.2 * cost[-300:].mean(), rel=0.1)
+        policy.reprice_provider("p0", 0.5)
+        assert policy.predict(low).cost[0, arm] == pytest.approx(0.5 * believed)
+    assert fitted.predict(low).cost[0, 0] > 0.0
+
+
+@pytest.mark.parametrize("forest", [None, ForestPolicy(n_estimators=3, min_samples_leaf=2, n_jobs=1)])
+@pytest.mark.parametrize("fitted", [False, True])
+def test_a_forest_bandit_comes_back_with_the_settings_of_its_forest(forest, fitted, tmp_path):
+    rng = np.random.default_rng(0)
+    X, quality, cost = rng.normal(size=(60, 3)), rng.random((60, 3)), np.full((60, 3), 0.1)
+    policy = ForestBanditPolicy(forest, alpha=0.7)
+    policy = policy.fit(X, quality, cost, providers=("p0", "p1", "p2")) if fitted else armed(policy)
+    policy.save(tmp_path / "policy")
+    back = ForestBanditPolicy.load(tmp_path / "policy")
+    assert str(back.get_params()) == str(policy.get_params())
+    for one in (policy, back):
+        one.fit(X, quality, cost)
+    np.testing.assert_array_equal(back.predict(X).quality, policy.predict(X).quality)
 
 
 def test_a_forest_bandit_without_arms_of_its_forest_keeps_its_components(tmp_path):

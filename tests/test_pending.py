@@ -38,7 +38,7 @@ def learned(router: BanditRouter) -> list[list[float]]:
 
 
 def decided(number: int) -> Pending:
-    return Pending(np.zeros(1, dtype=np.float32), "a", "r", number, 0, (0.5, 0.0))
+    return Pending(np.zeros(1, dtype=np.float32), "a", "r", number, 0, (0.5, 0.0), 0.0)
 
 
 @given(st.integers(1, 5), st.lists(st.integers(0, 30), max_size=60))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from routelab import (
     ForestBanditPolicy,
     LinTSPolicy,
     LinUCBPolicy,
+    MeansPolicy,
     MLRouter,
     Objective,
     OnlineMLRouter,
@@ -101,6 +103,42 @@ def test_the_cost_of_an_answer_counts_at_once_and_a_quality_floor_waits_for_the_
         router.grade(decision.decision_id, 0.9)
         router.grade(decision.decision_id, 0.9)
         assert (pacer.requests, pacer.spent) == (1, pytest.approx(0.001))
+
+
+def test_a_hard_budget_holds_however_many_requests_are_in_flight() -> None:
+    cost = np.array([0.001, 0.01])
+    known = MeansPolicy().fit(
+        PLAIN.transform(ASKED), np.tile([0.2, 0.9], (30, 1)), np.tile(cost, (30, 1)), providers=("a", "b")
+    )
+    pacer = BudgetPacer(0.002, mode="hard")
+    router = MLRouter([Answering("a"), Answering("b")], known, featurizer=PLAIN, pacer=pacer)
+    for at_once in (20, 50, 50):
+        decisions = [router.decide(request) for request in (ASKED * 2)[:at_once]]
+        assert pacer.reserved == pytest.approx(sum(cost["ab".index(d.provider.name)] for d in decisions))
+        for decision in decisions[::-1]:
+            paid = cost["ab".index(decision.provider.name)]
+            router.record_outcome(decision.decision_id, quality=0.5, cost_usd=paid)
+        assert pacer.spent <= pacer.requests * 0.002 * (1.0 + 1e-9)
+    assert pacer.spent > 0.8 * pacer.requests * 0.002
+
+
+@pytest.mark.parametrize("bound", [{"budget": 1.0}, {"min_quality": 0.5}])
+def test_nothing_stays_reserved_for_what_was_answered_failed_or_cancelled(bound: dict[str, float]) -> None:
+    async def ask(router: Router) -> None:
+        with suppress(ProviderError, TimeoutError):
+            await asyncio.wait_for(router.complete(EASY), 0.01)
+
+    for kind in ({}, {"fails": "raises"}, {"fails": "hangs"}, {"quality": None}):
+        pacer = BudgetPacer(**bound)
+        router = BanditRouter([Answering("a", fails="raises"), Answering("b", **kind)], featurizer=PLAIN, pacer=pacer)  # type: ignore[arg-type]
+        for _ in range(20):
+            asyncio.run(ask(router))
+            if kind == {"quality": None} and router.last_decision is not None:
+                router.grade(router.last_decision.decision_id, 0.5)
+        assert (pacer.requests, pacer.in_flight) == (20, 0)
+        assert pacer.reserved == pytest.approx(0.0)
+        router.decide(EASY)
+        assert pacer.in_flight == 1
 
 
 # --- any sequence of events ---
@@ -188,6 +226,9 @@ class Serving(RuleBasedStateMachine):
         name = DEFAULT_PROVIDERS[position].name
         if name not in self.router.pool:
             with pytest.raises(RoutelabError, match="no provider"):
+                self.router.reprice_provider(name, Price(price, price))
+        elif price == 0.0:
+            with pytest.raises(RoutelabError, match="cannot fall to 0"):
                 self.router.reprice_provider(name, Price(price, price))
         else:
             self.router.reprice_provider(name, Price(price, price))

@@ -5,14 +5,19 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from routelab.errors import RoutelabError
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 Floats = NDArray[np.float64]
+Rows = TypeVar("Rows", bound="DataclassInstance")
 
 
 def float_array(name: str, values: ArrayLike, ndim: int, *, finite: bool = True) -> Floats:
@@ -39,6 +44,12 @@ def float_array(name: str, values: ArrayLike, ndim: int, *, finite: bool = True)
         where = ", ".join(f"{axis} {i}" for axis, i in zip(("row", "column"), place, strict=False))
         raise RoutelabError(f"{name} is {array[place]} at {where}; remove or fill such rows first")
     return array
+
+
+def take_rows(data: Rows, rows: Any) -> Rows:
+    """A dataclass with these rows (a mask, places or a slice) of each of its arrays."""
+    values = {field.name: getattr(data, field.name) for field in fields(data)}
+    return replace(data, **{name: value[rows] for name, value in values.items() if isinstance(value, np.ndarray)})
 
 
 def pack(arrays: Mapping[str, NDArray[Any]], *, compressed: bool = False) -> bytes:

@@ -68,7 +68,8 @@ def replay_stream(
     """Let ``policy`` choose and learn through a stream; it (and a pacer) is updated in place.
 
     A step is: events; the choice; its cost, which a pacer learns at once; then every feedback that is due, with the
-    number of decisions made since its own. A pacer starts a new accounting period at the first scored step.
+    number of decisions made since its own and a cost at the prices announced by now. A pacer starts a new accounting
+    period at the first scored step.
 
     Regret is measured in the utility of the objective, within a budget of that in hindsight (``regret_objective``).
 
@@ -102,7 +103,7 @@ def replay_stream(
     for step, x in enumerate(stream.X):
         if step in events:
             for event in events[step]:
-                _happen(policy, event)
+                feedback.happen(event)
             columns = [stream.providers.index(name) for name in policy.providers_]
         if pacer is not None:
             if step == stream.start:
@@ -165,19 +166,21 @@ class _Feedback:
         self.rewards = (stream.quality if stream.shown is None else stream.shown).tolist()
         self.costs = stream.cost.tolist()
         self.delay = [0] * len(stream.X) if stream.delay is None else stream.delay.tolist()
-        self.due: dict[int, list[tuple[int, int, float]]] = {}
+        self.due: dict[int, list[tuple[int, int, float, float]]] = {}
+        self.price_levels = [1.0] * len(stream.providers)
         self.drifts: list[tuple[int, str]] = []
 
     def await_outcome(self, step: int, column: int, expected: float) -> None:
         """Note when the outcome of the decision of ``step`` is due."""
         if self.delay[step] != NEVER:
-            self.due.setdefault(step + self.delay[step], []).append((step, column, expected))
+            outcome = step, column, expected, self.price_levels[column]
+            self.due.setdefault(step + self.delay[step], []).append(outcome)
 
     def arrive(self, now: int) -> None:
-        """Tell the policy what is due; outcomes of providers that have gone since are lost."""
-        for step, column, expected in self.due.pop(now, ()):
+        """Tell the policy what is due, at present prices; outcomes of providers that have gone since are lost."""
+        for step, column, expected, level in self.due.pop(now, ()):
             name = self.stream.providers[column]
-            reward, cost = self.rewards[step][column], self.costs[step][column]
+            reward, cost = self.rewards[step][column], self.costs[step][column] * (self.price_levels[column] / level)
             if name not in self.policy.providers_:
                 continue
             arm = self.policy.providers_.index(name)
@@ -187,14 +190,15 @@ class _Feedback:
                 self.policy.forget_provider(name, _KEEP, drift.after - drift.before)
                 self.drifts.append((now, name))
 
-
-def _happen(policy: Policy, event: Event) -> None:
-    if event.action == "add":
-        policy.add_provider(event.provider, cost=event.number)
-    elif event.action == "remove":
-        policy.remove_provider(event.provider)
-    else:
-        policy.reprice_provider(event.provider, event.number)
+    def happen(self, event: Event) -> None:
+        """Tell the policy of an event."""
+        if event.action == "add":
+            self.policy.add_provider(event.provider, cost=event.number)
+        elif event.action == "remove":
+            self.policy.remove_provider(event.provider)
+        else:
+            self.policy.reprice_provider(event.provider, event.number)
+            self.price_levels[self.stream.providers.index(event.provider)] *= event.number
 
 
 def _told(

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from routelab.arrays import Floats
+from routelab.arrays import Floats, take_rows
 from routelab.errors import RoutelabError, TableError
 from routelab.evaluation.curves import complete_rows
 from routelab.features import RequestFeaturizer
@@ -48,8 +48,7 @@ class Split:
 
     def rows(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> Split:
         """The prompts of a mask (n,), or those at some places, in their order."""
-        latency = None if self.latency is None else self.latency[rows]
-        return Split(self.X[rows], self.quality[rows], self.cost[rows], latency, self.tasks[rows], self.providers)
+        return take_rows(self, rows)
 
     def complete(self, name: str) -> Split:
         """The prompts for which every provider's quality and cost are known; ``name`` is what errors call the split.

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from routelab.arrays import Floats
+from routelab.arrays import Floats, take_rows
 from routelab.errors import RoutelabError
 from routelab.policies.base import Features
 
@@ -21,7 +21,7 @@ class Event(NamedTuple):
     Args:
         step: of the stream.
         action: "add" (``number`` is its list price, the cost in USD to expect), "remove", or "reprice" (``number`` is
-            the factor of its price).
+            the factor of its price, > 0).
         provider: its name.
         number: see ``action``; 0 where it has no meaning.
     """
@@ -96,16 +96,7 @@ class Stream:
         Raises:
             RoutelabError: an event lies in the learning part.
         """
-        begin = self.start
-        if any(event.step < begin for event in self.events):
+        if any(event.step < self.start for event in self.events):
             raise RoutelabError("the learning part of this stream changes its providers; it cannot be left out")
-        return Stream(
-            X=self.X[begin:],
-            quality=self.quality[begin:],
-            cost=self.cost[begin:],
-            providers=self.providers,
-            shown=None if self.shown is None else self.shown[begin:],
-            delay=None if self.delay is None else self.delay[begin:],
-            events=tuple(event._replace(step=event.step - begin) for event in self.events),
-            phases=self.phases,
-        )
+        events = tuple(event._replace(step=event.step - self.start) for event in self.events)
+        return replace(take_rows(self, slice(self.start, None)), events=events, start=0)

@@ -49,16 +49,21 @@ POLICIES: dict[str, type[Policy]] = {
 ONLINE = tuple(name for name, kind in POLICIES.items() if kind().online)
 
 
+def policy_class(kind: str) -> type[Policy]:
+    """The class called ``kind``; PolicyError where none of the policies is."""
+    classes = {cls.__name__: cls for cls in POLICIES.values()}
+    if kind not in classes:
+        raise PolicyError(f"{kind!r} is no policy; known are {', '.join(sorted(classes))}")
+    return classes[kind]
+
+
 def policy_from_bundle(bundle: Bundle) -> Policy:
     """The policy stored in ``bundle``, whatever its class.
 
     Raises:
         PolicyError: the bundle holds no policy of this version.
     """
-    classes = {cls.__name__: cls for cls in POLICIES.values()}
-    if bundle.kind not in classes:
-        raise PolicyError(f"{bundle.kind!r} is no policy; known are {', '.join(sorted(classes))}")
-    return classes[bundle.kind].from_bundle(bundle)
+    return policy_class(bundle.kind).from_bundle(bundle)
 
 
 def load_policy(path: str | Path) -> Policy:
@@ -96,5 +101,6 @@ __all__ = [
     "RulePolicy",
     "ThompsonPolicy",
     "load_policy",
+    "policy_class",
     "policy_from_bundle",
 ]

@@ -9,6 +9,7 @@ import numpy as np
 
 from routelab.errors import PolicyError
 from routelab.policies.base import Features, Floats, Policy
+from routelab.policies.outcomes import check_factor
 from routelab.request import is_finite
 
 
@@ -31,9 +32,7 @@ class Bandit(Policy):
 
     def _check_settings(self) -> None:
         """Refuse settings of memory and trust that mean nothing."""
-        if not 0.0 < self.forgetting <= 1.0:
-            told = "give a factor per decision in (0, 1], 1 for none"
-            raise PolicyError(f"{type(self).__name__}.forgetting is {self.forgetting!r}; {told}")
+        check_factor(f"{type(self).__name__}.forgetting", self.forgetting, highest=1.0)
         if not 0.0 <= self.flip_share < 0.5:
             raise PolicyError(f"{type(self).__name__}.flip_share is {self.flip_share!r}; give a share in [0, 0.5)")
 
@@ -95,9 +94,3 @@ class Bandit(Policy):
         for row, (x, arm, reward) in enumerate(zip(X, arms, rewards, strict=True)):
             cost = None if costs is None or math.isnan(costs[row]) else float(costs[row])
             self.update(x, int(arm), float(reward), cost, age=None if ages is None else int(ages[row]))
-
-
-def check_keep(keep: float) -> None:
-    """Refuse a share of evidence to keep outside (0, 1]."""
-    if not 0.0 < keep <= 1.0:
-        raise PolicyError(f"keep is {keep!r}; give a share in (0, 1]")

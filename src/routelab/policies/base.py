@@ -106,7 +106,7 @@ class Policy(BaseEstimator):
         raise PolicyError(f"{type(self).__name__} cannot remove {name!r}; fit it again without that provider")
 
     def reprice_provider(self, name: str, factor: float) -> Self:
-        """From now on expect ``factor`` (≥ 0) times the cost of one arm: its price changed."""
+        """From now on expect ``factor`` (> 0) times the cost of one arm: its price changed."""
         raise PolicyError(f"{type(self).__name__} cannot reprice {name!r}; fit it again on the new costs")
 
     def forget_provider(self, name: str, keep: float = 0.1, shift: float = 0.0) -> Self:
@@ -183,17 +183,28 @@ class Policy(BaseEstimator):
 
 
 def params_to_json(policy: BaseEstimator) -> dict[str, Any]:
-    """Constructor arguments as JSON; an ``Objective`` becomes a tagged mapping."""
-    return {
-        name: {"objective": asdict(value)} if isinstance(value, Objective) else value
-        for name, value in policy.get_params(deep=False).items()
-        if not isinstance(value, Policy)
-    }
+    """Constructor arguments as JSON; an ``Objective`` or a policy, of which only the settings, is a tagged mapping."""
+    return {name: _to_json(value) for name, value in policy.get_params(deep=False).items()}
 
 
 def params_from_json(params: dict[str, Any]) -> dict[str, Any]:
     """Inverse of ``params_to_json``."""
-    return {
-        name: Objective(**value["objective"]) if isinstance(value, dict) and "objective" in value else value
-        for name, value in params.items()
-    }
+    return {name: _from_json(value) for name, value in params.items()}
+
+
+def _to_json(value: Any) -> Any:
+    if isinstance(value, Objective):
+        return {"objective": asdict(value)}
+    if isinstance(value, Policy):
+        return {"policy": type(value).__name__, "params": params_to_json(value)}
+    return value
+
+
+def _from_json(value: Any) -> Any:
+    if isinstance(value, dict) and "objective" in value:
+        return Objective(**value["objective"])
+    if isinstance(value, dict) and "policy" in value:
+        from routelab.policies import policy_class
+
+        return policy_class(value["policy"])(**params_from_json(value["params"]))
+    return value

@@ -75,7 +75,8 @@ class BudgetPacer:
         budget: USD per request on average, > 0, or None with ``min_quality``.
         base: weights and constraints that are kept; its cost weight is the least price of cost.
         mode: "soft" steers the mean; "hard" also refuses arms whose expected cost would take the mean of all
-            requests so far above the budget.
+            requests so far above the budget, those in flight (``reserve``) counted at what they are expected to cost.
+            It can still be exceeded by what requests cost beyond expectation, and where no arm is cheap enough.
         min_quality: floor of mean quality in (0, 1], instead of a budget.
         max_latency: ceiling of mean latency in seconds, > 0.
 
@@ -110,8 +111,8 @@ class BudgetPacer:
             raise RoutelabError(f"BudgetPacer.mode is {mode!r}; give 'soft', or 'hard' with a budget")
         self.budget, self.base, self.mode = budget, base, mode
         self.min_quality, self.max_latency = min_quality, max_latency
-        self.requests = 0
-        self.spent = 0.0
+        self.requests = self.in_flight = 0
+        self.spent = self.reserved = 0.0
         # of cost; where quality is above its floor, cost may weigh more
         self._dual = Dual(budget or min_quality or 0.0)
         self._latency = None if max_latency is None else Dual(max_latency)
@@ -124,9 +125,14 @@ class BudgetPacer:
         if self._latency is not None and self.max_latency is not None:
             changes["latency_weight"] = max(self._latency.factor / self.max_latency, self.base.latency_weight)
         if self.mode == "hard" and self.budget is not None:
-            room = max((self.requests + 1) * self.budget - self.spent, 0.0)
+            room = max((self.requests + self.in_flight + 1) * self.budget - self.spent - self.reserved, 0.0)
             changes["max_cost"] = room if self.base.max_cost is None else min(room, self.base.max_cost)
         return replace(self.base, **changes)
+
+    def reserve(self, cost: float, requests: int = 1) -> None:
+        """Count requests in flight and the USD that they are expected to cost; negative numbers take them back."""
+        self.in_flight += requests
+        self.reserved += cost
 
     def update(self, cost: float, *, quality: float | None = None, latency: float | None = None) -> None:
         """Learn what one request came to: USD, and quality in [0, 1] and seconds where they have a bound.
@@ -166,6 +172,8 @@ class BudgetPacer:
             "max_latency": self.max_latency,
             "requests": self.requests,
             "spent": self.spent,
+            "in_flight": self.in_flight,
+            "reserved": self.reserved,
             "dual": asdict(self._dual),
             "latency": None if self._latency is None else asdict(self._latency),
         }
@@ -180,7 +188,8 @@ class BudgetPacer:
             min_quality=state["min_quality"],
             max_latency=state["max_latency"],
         )
-        self.requests, self.spent = state["requests"], state["spent"]
+        for name in ("requests", "spent", "in_flight", "reserved"):
+            setattr(self, name, state[name])
         self._dual = Dual(**state["dual"])
         self._latency = None if state["latency"] is None else Dual(**state["latency"])
         return self

@@ -41,7 +41,7 @@ class EpsilonGreedyPolicy(Policy):
         if self.base is not None:
             return self.base
         if not hasattr(self, "_own"):
-            self._own = ThompsonPolicy()
+            self._own: Policy = ThompsonPolicy()
         return self._own
 
     @property
@@ -136,4 +136,8 @@ class EpsilonGreedyPolicy(Policy):
     def _restore(self, bundle: Bundle) -> None:
         from routelab.policies import policy_from_bundle
 
-        self.base = policy_from_bundle(Bundle(bundle.meta["kind"], bundle.meta["meta"], bundle.arrays, bundle.onnx))
+        base = policy_from_bundle(Bundle(bundle.meta["kind"], bundle.meta["meta"], bundle.arrays, bundle.onnx))
+        if self.base is not None:
+            self.base = base
+        else:
+            self._own = base

@@ -190,12 +190,12 @@ class ForestPolicy(Policy):
         return self
 
     def reprice_provider(self, name: str, factor: float) -> Self:
-        """Expect ``factor`` (≥ 0) times the cost of one arm until the next fit.
+        """Expect ``factor`` (> 0) times the cost of one arm until the next fit.
 
         Raises:
-            PolicyError: the name is unknown, or the factor no finite number ≥ 0.
+            PolicyError: the name is unknown, or the factor no finite number > 0.
         """
-        check_factor(factor)
+        check_factor(f"the factor of the price of {name!r}", factor)
         self._position(name)
         if name in self.beliefs_:
             quality, cost, latency = self.beliefs_[name]

@@ -12,10 +12,9 @@ from routelab.errors import PolicyError
 from routelab.policies.base import Features, Floats
 from routelab.policies.forest import ForestPolicy
 from routelab.policies.linear import LinTSPolicy
+from routelab.policies.linear_arms import COST_FLOOR
 from routelab.policies.outcomes import Outcomes
 from routelab.reduction import COMPONENTS, reduce_columns
-
-_FLOOR = 0.2  # of the cost that the forest expects
 
 
 class ForestBanditPolicy(LinTSPolicy):
@@ -84,27 +83,31 @@ class ForestBanditPolicy(LinTSPolicy):
             raise PolicyError(f"the policy was fitted on {len(self._weights)} features, got {X.shape[-1]}")
         return np.asarray(X @ self._weights + self._offset)
 
-    def _forest_says(self, X: Features) -> tuple[Floats, Floats]:
-        """Quality and cost that the forest expects of its arms, the first ones, each (n, k); 0 for the others."""
-        quality, cost = np.zeros((2, len(X), len(self.providers_)))
+    def _forest_says(self, X: Features) -> tuple[Floats, Floats, Floats]:
+        """Quality, cost and least cost by the forest for its arms, the first ones; 0, 0 and that of the others' means.
+
+        Each is (n, k).
+        """
+        quality, cost, least = np.zeros((3, len(X), len(self.providers_)))
+        least[:] = self.arms_.floor
         if self.forest_ is not None:
             expected, k = self.forest_.expect(X), len(self.forest_.providers_)
-            quality[:, :k], cost[:, :k] = expected.quality, expected.cost
-        return quality, cost
+            quality[:, :k], cost[:, :k], least[:, :k] = expected.quality, expected.cost, COST_FLOOR * expected.cost
+        return quality, cost, least
 
     def _believed(self, X: Features) -> tuple[Floats, Floats, Floats]:
         quality, cost, deviation = self._linear(X)
-        known, paid = self._forest_says(X)
-        return quality + known, np.maximum(cost + paid, _FLOOR * paid), deviation
+        known, paid, least = self._forest_says(X)
+        return quality + known, np.maximum(cost + paid, least), deviation
 
     def _believed_one(self, x: Features) -> tuple[Floats, Floats, Floats]:
         quality, cost, deviation = self._linear_one(x)
-        known, paid = self._forest_says(x[None, :])
-        return quality + known[0], np.maximum(cost + paid[0], _FLOOR * paid[0]), deviation
+        known, paid, least = self._forest_says(x[None, :])
+        return quality + known[0], np.maximum(cost + paid[0], least[0]), deviation
 
     def _learn(self, x: Features, z: Floats, arm: int, reward: float, cost: float | None, age: int) -> None:
         """Learn what the forest did not expect."""
-        known, paid = self._forest_says(x[None, :])
+        known, paid, _ = self._forest_says(x[None, :])
         rest = None if cost is None else cost - float(paid[0, arm])
         super()._learn(x, z, arm, reward - float(known[0, arm]), rest, age)
 
@@ -119,7 +122,7 @@ class ForestBanditPolicy(LinTSPolicy):
         return self
 
     def reprice_provider(self, name: str, factor: float) -> Self:
-        """From now on expect ``factor`` (≥ 0) times the cost of one arm; PolicyError for an unknown name or factor."""
+        """From now on expect ``factor`` (> 0) times the cost of one arm; PolicyError for an unknown name or factor."""
         super().reprice_provider(name, factor)
         if self._forest is not None and name in self._forest.providers_:
             self._forest.reprice_provider(name, factor)
@@ -143,6 +146,5 @@ class ForestBanditPolicy(LinTSPolicy):
             prefix = "forest_"
             arrays = {k.removeprefix(prefix): v for k, v in bundle.arrays.items() if k.startswith(prefix)}
             self._forest = ForestPolicy.from_bundle(Bundle("ForestPolicy", bundle.meta["forest"], arrays, bundle.onnx))
-            self.forest = clone(self._forest)
         if "weights" in bundle.arrays:
             self._weights, self._offset = bundle.arrays["weights"], bundle.arrays["offset"]

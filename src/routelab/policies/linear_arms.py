@@ -17,6 +17,7 @@ Floats = NDArray[np.float64]
 LEVEL_PRECISION = 0.01  # of the intercept a priori: one outcome outweighs it a hundredfold
 _NOISE, _NOISE_WEIGHT = 0.05, 5.0  # variance of a reward around its estimate a priori, and for how many it counts
 _CALM = 500  # decisions until what has jumped once is expected to jump again
+COST_FLOOR = 0.2  # of what an arm costs on average: a line may fall to 0 and below, but no request is that cheap
 CHECKED_EVERY = 256  # outcomes of an arm
 _TOLERANCE = 1e-8
 _LEAST = 1e-100  # weight of what is long forgotten
@@ -89,7 +90,7 @@ class LinearArms:
         self.covariance, self.coef = self._table[:, :d], self._table[:, d:].transpose(1, 0, 2)
         self._walk = self.wander + self.unrest
         self.sigma = np.array([self._deviation(arm) for arm in range(k)])
-        self.floor = 0.2 * self.costs[0]
+        self.floor = COST_FLOOR * self.costs[0]
 
     def _deviation(self, arm: int) -> float:
         """σ of one arm, drawn towards what is believed of any."""
@@ -153,7 +154,7 @@ class LinearArms:
         if cost is not None:
             change[d + 1] = cost - products.item(d + 1)
             average(self.costs, arm, cost)
-            self.floor[arm] = 0.2 * self.costs.item(0, arm)
+            self.floor[arm] = COST_FLOOR * self.costs.item(0, arm)
         add_outer(block, 1.0 / total, change, g)
         add_outer(self.precision[arm], 1.0 / noise, z, z)
         average(self.noise, arm, error * error / total)
@@ -200,8 +201,7 @@ class LinearArms:
 
     def _rescale(self, z: Floats) -> None:
         """Follow the mean squared norm of the features; the ridge changes after 1, 2, 4, 8, … outcomes."""
-        self.scale[1] += 1.0
-        seen = int(self.scale[1])
+        self.scale[1] = seen = int(self.scale[1]) + 1
         norm = float(z[1:] @ z[1:])
         self.norm += (min(norm, 10.0 * self.norm or norm) - self.norm) / seen  # one odd request does not set the scale
         if seen & (seen - 1) or not self.norm:
@@ -233,7 +233,7 @@ class LinearArms:
         self.levels[arm] = self.levels[arm][0], self.levels[arm][1] * factor
         self.coef[1, arm] *= factor
         self.costs[0, arm] *= factor
-        self.floor = 0.2 * self.costs[0]
+        self.floor = COST_FLOOR * self.costs[0]
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Everything, as ``restore`` takes it."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from routelab.bundle import Bundle
 from routelab.errors import PolicyError
-from routelab.policies.bandit import Bandit, check_keep
+from routelab.policies.bandit import Bandit
 from routelab.policies.base import Choice, Estimates, Features, Floats
 from routelab.policies.linear_arms import LinearArms
 from routelab.policies.linear_warm import warm_start
@@ -212,14 +212,14 @@ class LinearBandit(Bandit):
         return self
 
     def reprice_provider(self, name: str, factor: float) -> Self:
-        """From now on expect ``factor`` (≥ 0) times the cost of one arm; PolicyError for an unknown name or factor."""
-        check_factor(factor)
+        """From now on expect ``factor`` (> 0) times the cost of one arm; PolicyError for an unknown name or factor."""
+        check_factor(f"the factor of the price of {name!r}", factor)
         self.arms_.reprice(self._position(name), factor)
         return self
 
     def forget_provider(self, name: str, keep: float = 0.1, shift: float = 0.0) -> Self:
         """Keep the share ``keep`` of the evidence of one arm, its level moved by ``shift``: it becomes uncertain."""
-        check_keep(keep)
+        check_factor("keep", keep, highest=1.0)
         self.arms_.keep(self._position(name), keep, shift)
         return self
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from routelab.arrays import take_rows
 from routelab.errors import PolicyError
 
 Floats = NDArray[np.float64]
@@ -63,8 +64,7 @@ class Outcomes:
 
     def take(self, rows: NDArray[np.intp]) -> Outcomes:
         """The prompts at ``rows``."""
-        latency = None if self.latency is None else self.latency[rows]
-        return Outcomes(self.X[rows], self.quality[rows], self.cost[rows], latency, self.providers)
+        return take_rows(self, rows)
 
     def distinct(self) -> Outcomes:
         """Each request once, with the means of what was observed of it.
@@ -139,14 +139,19 @@ def check_belief(name: str, quality: float, cost: float, latency: float | None) 
             )
 
 
-def check_factor(factor: float) -> None:
-    """Refuse a price that changes by what is no factor ≥ 0.
+def check_factor(what: str, factor: float, highest: float = np.inf) -> None:
+    """Refuse what cannot scale something so that another factor could undo it.
 
     Raises:
-        PolicyError: the factor is negative or not finite.
+        PolicyError: the factor is not above 0, above ``highest``, or not finite.
+
+    >>> check_factor("keep", 0.0, highest=1.0)
+    Traceback (most recent call last):
+    routelab.errors.PolicyError: keep is 0.0; give a number in (0, 1], a tiny one in place of 0
     """
-    if not 0.0 <= factor < np.inf:
-        raise PolicyError(f"a price cannot change by the factor {factor!r}; give a finite number ≥ 0")
+    if not (0.0 < factor <= highest and factor < np.inf):
+        bounds = "a finite number > 0" if highest == np.inf else f"a number in (0, {highest:g}]"
+        raise PolicyError(f"{what} is {factor!r}; give {bounds}, a tiny one in place of 0")
 
 
 def _check_range(what: str, values: Floats, highest: float, names: Sequence[str]) -> None:

@@ -9,10 +9,10 @@ import numpy as np
 
 from routelab.bundle import Bundle
 from routelab.errors import PolicyError
-from routelab.policies.bandit import Bandit, check_keep
+from routelab.policies.bandit import Bandit
 from routelab.policies.base import Choice, Estimates, Features, Floats
 from routelab.policies.objective import Objective
-from routelab.policies.outcomes import Outcomes, check_belief, check_factor
+from routelab.policies.outcomes import Outcomes, check_belief, check_factor, checked
 from routelab.policies.propensity import beta_argmax_probabilities
 
 
@@ -23,6 +23,7 @@ class ThompsonPolicy(Bandit):
     first count and 1 − r to the second, which has the right mean and, since a reward in [0, 1] varies at most as much
     as a coin of the same mean, a posterior that is never too narrow. Constraints of the objective are judged on
     posterior means. Propensities are exact to 1e-4 (``beta_argmax_probabilities``), computed when they are read.
+    The features of a request play no part; after ``fit`` they must still be as many as there, and finite.
 
     Args:
         prior: pseudo-count of each side of the Beta prior, ≥ 1 (1 = uniform).
@@ -32,6 +33,7 @@ class ThompsonPolicy(Bandit):
 
     Attributes:
         counts_: (5, k): Σr, Σ(1 − r), observations of cost, mean cost in USD, mean latency in seconds (NaN = none).
+        width_: features at fit, 0 before.
         stamps_: (k,) decisions at which the counts of an arm were last brought up to date.
 
     >>> policy = ThompsonPolicy().add_provider("a").add_provider("b")
@@ -41,6 +43,8 @@ class ThompsonPolicy(Bandit):
     >>> bool(policy.action_probabilities(np.zeros((1, 1)), Objective())[0, 0] > 0.999)
     True
     """
+
+    width_: int = 0
 
     def __init__(self, prior: float = 1.0, forgetting: float = 1.0, flip_share: float = 0.0) -> None:
         self.prior = prior
@@ -56,6 +60,13 @@ class ThompsonPolicy(Bandit):
         seconds = np.full(len(reward), np.nan) if data.latency is None else np.nanmean(data.latency, axis=0)
         self.counts_ = np.stack([reward, lost, seen, np.nanmean(data.cost, axis=0), seconds])
         self.stamps_ = np.full(len(reward), self.clock_)
+        self.width_ = data.X.shape[1]
+
+    def _check_context(self, X: Features) -> None:
+        """Refuse features (…, p) where ``fit`` saw another width, or one is not finite."""
+        # one product tells; it is three times as fast as ``checked``, and unlike ``dot`` silent where it overflows
+        if self.width_ and not (X.shape[-1] == self.width_ and np.vdot(X, X) < np.inf):
+            checked(np.atleast_2d(X), self.width_)
 
     def _check_prior(self) -> None:
         if not 1.0 <= self.prior < np.inf:
@@ -90,14 +101,14 @@ class ThompsonPolicy(Bandit):
         return self
 
     def reprice_provider(self, name: str, factor: float) -> Self:
-        """From now on expect ``factor`` (≥ 0) times the cost of one arm; PolicyError for an unknown name or factor."""
-        check_factor(factor)
+        """From now on expect ``factor`` (> 0) times the cost of one arm; PolicyError for an unknown name or factor."""
+        check_factor(f"the factor of the price of {name!r}", factor)
         self.counts_[3, self._position(name)] *= factor
         return self
 
     def forget_provider(self, name: str, keep: float = 0.1, shift: float = 0.0) -> Self:
         """Keep the share ``keep`` of the counts of one arm, its mean reward moved by ``shift`` within [0, 1]."""
-        check_keep(keep)
+        check_factor("keep", keep, highest=1.0)
         arm = self._position(name)
         self.counts_[:3, arm] *= keep
         seen = self.counts_[:2, arm].sum()
@@ -111,9 +122,11 @@ class ThompsonPolicy(Bandit):
         """Learn one outcome of ``arm``: a reward in [0, 1] and, where known, a cost in USD.
 
         Raises:
-            PolicyError: the arm is unknown, the reward outside [0, 1], or the cost negative; nothing is learned then.
+            PolicyError: the arm is unknown, the reward outside [0, 1], the cost negative, or the features (p,) are of
+                another width than at fit or not finite; nothing is learned then.
         """
         self._check(arm, reward, cost, age)
+        self._check_context(x)
         self._arrived(age)
         if self.forgetting < 1.0:
             self.counts_[:3, arm] *= self.forgetting ** (self.clock_ - self.stamps_[arm])
@@ -131,6 +144,7 @@ class ThompsonPolicy(Bandit):
     def predict(self, X: Features) -> Estimates:
         """Posterior means and their deviations, the same for each of the n requests, each (n, k)."""
         self.check_fitted()
+        self._check_context(X)
         return _estimates(*self._posterior(), self.counts_, len(X))
 
     def _posterior(self) -> tuple[Floats, Floats]:
@@ -142,8 +156,13 @@ class ThompsonPolicy(Bandit):
         return self.prior + kept[0], self.prior + kept[1]
 
     def select(self, x: Features, objective: Objective, rng: np.random.Generator) -> Choice:
-        """Sample θ and choose the arm of the largest utility."""
+        """Sample θ and choose the arm of the largest utility.
+
+        Raises:
+            PolicyError: there are no arms, or the features (p,) are of another width than at fit or not finite.
+        """
         self.check_fitted()
+        self._check_context(x)
         alpha, beta = self._posterior()
         counts = self.counts_.copy()
         if objective.constrained or objective.latency_weight:
@@ -161,6 +180,7 @@ class ThompsonPolicy(Bandit):
     def propensities(self, x: Features, objective: Objective) -> Callable[[], Floats]:
         """A function that gives the (k,) win probabilities of the present posterior, even after later updates."""
         self.check_fitted()
+        self._check_context(x)
         alpha, beta = self._posterior()
         offset = _offset(alpha, beta, self.counts_, objective)
         return lambda: _win_probabilities(alpha, beta, offset)
@@ -170,11 +190,11 @@ class ThompsonPolicy(Bandit):
         return np.tile(self.propensities(X, objective)(), (len(X), 1))
 
     def _state(self) -> Bundle:
-        meta = {"clock": self.clock_, "open": self.open_}
+        meta = {"clock": self.clock_, "open": self.open_, "width": self.width_}
         return Bundle("", meta, {"counts": self.counts_, "stamps": self.stamps_})
 
     def _restore(self, bundle: Bundle) -> None:
-        self.clock_, self.open_ = bundle.meta["clock"], bundle.meta["open"]
+        self.clock_, self.open_, self.width_ = (bundle.meta[name] for name in ("clock", "open", "width"))
         self.counts_, self.stamps_ = bundle.arrays["counts"], bundle.arrays["stamps"]
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from typing import Unpack
 
-from routelab.features import RequestFeaturizer
-from routelab.performance_db import PerformanceDB
-from routelab.policies import BudgetPacer, EpsilonGreedyPolicy, Objective, Policy
+from routelab.policies import EpsilonGreedyPolicy, Policy
 from routelab.providers import Provider, ProviderPool
 from routelab.request import LLMRequest
 from routelab.routers.base import Router, introduce
 from routelab.routers.pending import Pending
+from routelab.routers.settings import Settings
 
 
 class BanditRouter(Router):
@@ -21,13 +20,7 @@ class BanditRouter(Router):
         providers: the arms; a pool, or providers that one is made of.
         epsilon: exploration share in [0, 1].
         policy: another bandit; None means ``EpsilonGreedyPolicy(epsilon)``.
-        featurizer: fitted; None makes one that needs no training data.
-        db: log of decisions and outcomes; None keeps no log.
-        objective: the trade-off.
-        pacer: gives the trade-off of each decision instead, so that mean cost keeps to its budget.
-        horizon: decisions that are remembered: a later outcome is recorded in the log, not learned.
-        seed: of the policy's draws.
-        clock: unix seconds.
+        settings: ``featurizer``, ``db``, ``objective``, ``pacer``, ``horizon``, ``seed``, ``clock``: see ``Router``.
 
     >>> from routelab.providers import simulated_providers
     >>> router = BanditRouter(simulated_providers(seed=0), epsilon=0.1)
@@ -43,28 +36,12 @@ class BanditRouter(Router):
         epsilon: float = 0.1,
         *,
         policy: Policy | None = None,
-        featurizer: RequestFeaturizer | None = None,
-        db: PerformanceDB | None = None,
-        objective: Objective = Objective(),
-        pacer: BudgetPacer | None = None,
-        horizon: int = 100_000,
-        seed: int = 0,
-        clock: Callable[[], float] = time.time,
+        **settings: Unpack[Settings],
     ) -> None:
         pool = providers if isinstance(providers, ProviderPool) else ProviderPool(providers)
         policy = EpsilonGreedyPolicy(epsilon) if policy is None else policy
         introduce(policy, pool)
-        super().__init__(
-            pool,
-            policy,
-            featurizer=featurizer,
-            db=db,
-            objective=objective,
-            pacer=pacer,
-            horizon=horizon,
-            seed=seed,
-            clock=clock,
-        )
+        super().__init__(pool, policy, **settings)
 
     def select_provider(self, request: LLMRequest) -> Provider:
         """The provider that should answer ``request``; the decision is recorded, its id is in ``last_decision``."""

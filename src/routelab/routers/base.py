@@ -13,8 +13,10 @@ from routelab.policies import Choice, Policy
 from routelab.providers import Completion, Price, Provider, ProviderError, ProviderPool
 from routelab.request import LLMRequest, is_finite
 from routelab.routers.deciding import DecidingRouter
-from routelab.routers.decision import PriceChange, RoutingDecision
+from routelab.routers.decision import PriceChange, RoutingDecision, typical_cost
 from routelab.routers.pending import Pending, check_same
+
+_KEPT_CHANGES = 100  # of the prices of a provider
 
 
 class Router(DecidingRouter):
@@ -27,14 +29,14 @@ class Router(DecidingRouter):
         db: log of decisions and outcomes; None keeps no log.
         objective: the trade-off.
         pacer: gives the trade-off of each decision instead, so that mean cost keeps to its budget. What failed
-            providers charged counts to the request that they failed.
+            providers charged counts to the request that they failed; a decision whose outcome never comes, as expected.
         horizon: decisions that are remembered: a later outcome is recorded in the log, not learned.
-        seed: of the policy's draws.
+        seed: of the policy's draws, and of what else a router leaves to chance.
         clock: unix seconds.
 
     Attributes:
         pending: the decisions that are remembered.
-        price_changes: those at run time, in their order.
+        price_changes: those at run time, in their order, the last 100 of each provider.
 
     Raises:
         RoutelabError: the fitted policy knows other providers than the pool holds.
@@ -95,7 +97,7 @@ class Router(DecidingRouter):
         policy, x, objective = self.acting_policy(), self.features(request), self.present_objective()
         left = [arm for arm, name in enumerate(policy.providers_) if name not in failures]
         if not left:
-            self._pay(owed, 0.0, None)
+            self._pay(owed, 0.0, 0.0, None)
             told = "; ".join(f"{name}: {error}" for name, error in failures.items())
             raise ProviderError(f"every provider failed: {told}")
         expected = policy.predict(x[None, :])
@@ -110,7 +112,8 @@ class Router(DecidingRouter):
         if not isinstance(decided, Pending):
             return  # expired, or told by the caller, while the provider answered
         if decided.owed is not None and self.pacer is not None and self.pacer.budget is not None:
-            self._pay(decided.owed + completion.cost_usd, None, completion.latency_s)
+            self._reserve(-decided.expected[1], -1)
+            self._pay(decided.owed, completion.cost_usd, None, completion.latency_s)
             decided = replace(decided, owed=None)
         self.pending.change(decision_id, replace(decided, completion=completion))
 
@@ -150,33 +153,38 @@ class Router(DecidingRouter):
         if self.policy.providers_:
             self.policy.remove_provider(name)
         self.pool.remove(name)
+        self._joined.pop(name, None)
 
     def reprice_provider(self, name: str, price: Price) -> None:
         """Set the price of a provider at run time; its expected cost changes by the factor of its typical cost.
 
-        A provider that was free has no such factor: its cost is learned from the next outcomes on.
+        Outcomes of decisions from before are learned at the present price. A provider that was free has no such
+        factor: its cost is learned from the next outcomes on.
 
         Raises:
-            RoutelabError: the provider is unknown or sets its prices itself, or the policy cannot be repriced;
-                nothing changes then.
+            RoutelabError: the provider is unknown or sets its prices itself, the policy cannot be repriced, or the
+                price falls to 0, from where no factor leads back (give a tiny one); nothing changes then.
         """
         before = self.pool[name].price
+        factor = typical_cost(price) / typical_cost(before) if typical_cost(before) else np.nan
+        if factor == 0.0:
+            raise RoutelabError(f"the price of {name!r} cannot fall to 0; give a tiny one, such as Price(1e-6, 1e-6)")
         self.pool.reprice(name, price)
-        if (usual := typical_cost(before)) == 0.0:
-            return
-        factor = typical_cost(price) / usual
         try:
-            if self.policy.providers_:
+            if self.policy.providers_ and np.isfinite(factor):
                 self.policy.reprice_provider(name, factor)
         except RoutelabError:
             self.pool.reprice(name, before)
             raise
-        self.price_changes.append(PriceChange(self.clock(), name, factor))
+        self._note(PriceChange(self.clock(), name, factor))
 
-
-def typical_cost(price: Price) -> float:
-    """USD of a request of 500 input and 200 output tokens: what is believed before any outcome."""
-    return price.cost_usd(500, 200)
+    def _note(self, change: PriceChange) -> None:
+        """Keep the last changes of a provider; what it cost before them then tells nothing any more."""
+        own = [index for index, known in enumerate(self.price_changes) if known.provider == change.provider]
+        if len(own) == _KEPT_CHANGES:
+            self.price_changes[own[1]] = replace(self.price_changes[own[1]], factor=np.nan)
+            del self.price_changes[own[0]]
+        self.price_changes.append(change)
 
 
 def introduce(policy: Policy, pool: ProviderPool) -> None:

@@ -16,7 +16,7 @@ from routelab.policies.base import Floats
 from routelab.providers import Provider, ProviderPool
 from routelab.reduction import Matrix
 from routelab.request import LLMRequest
-from routelab.routers.decision import PriceChange, RoutingDecision
+from routelab.routers.decision import PriceChange, RoutingDecision, typical_cost
 from routelab.routers.explanation import Explanation, explain
 from routelab.routers.pending import Pending, PendingDecisions, check_same
 
@@ -46,7 +46,7 @@ class DecidingRouter:
         self.pacer = pacer
         self._joined: dict[str, int] = {}  # decisions before a provider was added at run time
         self.pending = PendingDecisions(horizon)
-        self.rng = np.random.default_rng(seed)
+        self.seed, self.rng = seed, np.random.default_rng(seed)
         self.clock = clock
         self.price_changes: list[PriceChange] = []
         self.policy_version = 0
@@ -140,6 +140,8 @@ class DecidingRouter:
                 policy_version=self.policy_version,
             )
             self.db.record_decision(record)
+        expected = float(choice.estimates.quality[0, choice.arm]), float(choice.estimates.cost[0, choice.arm])
+        self._reserve(expected[1], 1)
         self.pending.add(
             decision.decision_id,
             Pending(
@@ -148,7 +150,8 @@ class DecidingRouter:
                 request_id=request.request_id or decision.decision_id,
                 number=self.pending.count + 1,
                 version=self.policy_version if policy is self.policy else None,
-                expected=(float(choice.estimates.quality[0, choice.arm]), float(choice.estimates.cost[0, choice.arm])),
+                expected=expected,
+                typical=typical_cost(decision.provider.price),
                 owed=owed,
             ),
         )
@@ -191,8 +194,12 @@ class DecidingRouter:
         if self.db is not None:
             self.db.record_outcome(outcome)
         self.pending.settle(outcome)
-        if final and decided.owed is not None:
-            self._pay(decided.owed + outcome.cost_usd, outcome.quality, outcome.latency_s)
+        if decided.owed is not None:
+            self._reserve(-decided.expected[1], -1)
+            if final:
+                self._pay(decided.owed, outcome.cost_usd, outcome.quality, outcome.latency_s)
+            else:
+                self._reserve(outcome.cost_usd, 0)
         joined = self._joined.get(decided.provider, 0)  # another of the same name may have left before
         if outcome.quality is not None and decided.provider in self.pool and decided.number > joined:
             self._learn(decided, outcome.quality, outcome.cost_usd)
@@ -206,15 +213,29 @@ class DecidingRouter:
         self.db.record_outcome(outcome)
         self.db.flush()  # which refuses what the log does not know, or knows otherwise
 
-    def _pay(self, cost: float, quality: float | None, latency: float | None) -> None:
-        """Tell the pacer what one request came to."""
+    def _reserve(self, cost: float, requests: int) -> None:
+        """Tell the pacer of requests in flight."""
         if self.pacer is not None:
-            self.pacer.update(cost, quality=quality, latency=latency)
+            self.pacer.reserve(cost, requests)
+
+    def _pay(self, owed: float, cost: float, quality: float | None, latency: float | None) -> None:
+        """Tell the pacer what one request came to, with what is ``owed`` (USD, reserved) to providers that failed."""
+        if self.pacer is not None:
+            self.pacer.reserve(-owed, 0)
+            self.pacer.update(owed + cost, quality=quality, latency=latency)
 
     def _learn(self, decided: Pending, quality: float, cost: float) -> None:
         """Learn from one graded outcome; routers that learn in batches do nothing here."""
 
     def _update_policy(self, decided: Pending, quality: float, cost: float) -> None:
-        """Let the policy, a bandit, learn one outcome."""
-        arm = self.policy.providers_.index(decided.provider)
-        self.policy.update(decided.x.astype(np.float64), arm, quality, cost, age=self.pending.age(decided))
+        """Let the policy, a bandit, learn one outcome, at the present price of its provider."""
+        arm, factor = self.policy.providers_.index(decided.provider), self._price_factor(decided)
+        now = None if factor is None else factor * cost
+        self.policy.update(decided.x.astype(np.float64), arm, quality, now, age=self.pending.age(decided))
+
+    def _price_factor(self, decided: Pending) -> float | None:
+        """Typical cost of the provider now over that of then; None where it was free then and is not now."""
+        now = typical_cost(self.pool[decided.provider].price)
+        if now == decided.typical:
+            return 1.0
+        return now / decided.typical if decided.typical else None

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from routelab.db_records import Decision
 from routelab.policies import Estimates, Objective
 from routelab.policies.base import Floats
-from routelab.providers import Provider
+from routelab.providers import Price, Provider
 from routelab.reduction import Matrix
 from routelab.request import LLMRequest
 
@@ -66,8 +66,17 @@ class RoutingDecision:
 
 @dataclass(frozen=True, slots=True)
 class PriceChange:
-    """A price that changed at run time: the unix second, the provider, and new over old typical cost."""
+    """A price that changed at run time: the unix second, the provider, and new over old typical cost.
+
+    The factor is NaN where costs from before tell nothing about the present: the provider was free, or the changes
+    between are no longer known.
+    """
 
     at: float
     provider: str
     factor: float
+
+
+def typical_cost(price: Price) -> float:
+    """USD of a request of 500 input and 200 output tokens: what is believed before any outcome."""
+    return price.cost_usd(500, 200)

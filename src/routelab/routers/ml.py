@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from typing import Unpack
 
 import numpy as np
 
 from routelab.db_reading import TrainingData
 from routelab.errors import RoutelabError
-from routelab.features import RequestFeaturizer, sample_rows
-from routelab.performance_db import PerformanceDB
-from routelab.policies import (
-    BudgetPacer,
-    EpsilonGreedyPolicy,
-    ForestClassifierPolicy,
-    ForestPolicy,
-    Objective,
-    Policy,
-    RulePolicy,
-)
+from routelab.features import sample_rows
+from routelab.policies import EpsilonGreedyPolicy, ForestClassifierPolicy, ForestPolicy, Policy, RulePolicy
 from routelab.providers import Provider, ProviderPool
 from routelab.request import LLMRequest
-from routelab.routers.base import Router, typical_cost
+from routelab.routers.base import Router
+from routelab.routers.decision import typical_cost
+from routelab.routers.settings import Settings
 from routelab.routers.training import (
     TrainingReport,
     answered_rows,
@@ -33,6 +26,8 @@ from routelab.routers.training import (
     heldout_rows,
     read_valid,
 )
+
+Prices = dict[str, float]
 
 
 class MLRouter(Router):
@@ -44,14 +39,8 @@ class MLRouter(Router):
             ``EpsilonGreedyPolicy(0.1, ForestPolicy())`` to keep exploring, from the first request on. A
             ``ForestClassifierPolicy`` brings its own objective, and learns only from requests that several providers
             answered (``PerformanceDB.record_table``).
-        featurizer: fitted; None makes one that needs no training data.
-        db: log of decisions and outcomes, what ``train`` learns from.
-        objective: the trade-off.
-        pacer: gives the trade-off of each decision instead, so that mean cost keeps to its budget.
-        horizon: decisions that are remembered: a later outcome is recorded in the log, not learned.
-        heldout: share of the requests that ``train`` evaluates on.
-        seed: of the policy's draws and of the held-out split.
-        clock: unix seconds.
+        heldout: share of the requests that ``train``, which learns from the ``db``, evaluates on.
+        settings: ``featurizer``, ``db``, ``objective``, ``pacer``, ``horizon``, ``seed``, ``clock``: see ``Router``.
 
     >>> from routelab.providers import simulated_providers
     >>> router = MLRouter(simulated_providers(seed=0))
@@ -64,31 +53,14 @@ class MLRouter(Router):
         providers: ProviderPool | Iterable[Provider],
         policy: Policy | None = None,
         *,
-        featurizer: RequestFeaturizer | None = None,
-        db: PerformanceDB | None = None,
-        objective: Objective = Objective(),
-        pacer: BudgetPacer | None = None,
-        horizon: int = 100_000,
         heldout: float = 0.2,
-        seed: int = 0,
-        clock: Callable[[], float] = time.time,
+        **settings: Unpack[Settings],
     ) -> None:
         policy = ForestPolicy() if policy is None else policy
         if isinstance(policy, ForestClassifierPolicy):
-            objective = policy.objective
-        super().__init__(
-            providers,
-            policy,
-            featurizer=featurizer,
-            db=db,
-            objective=objective,
-            pacer=pacer,
-            horizon=horizon,
-            seed=seed,
-            clock=clock,
-        )
+            settings["objective"] = policy.objective
+        super().__init__(providers, policy, **settings)
         self.heldout = heldout
-        self.seed = seed
         self._newest_version = 0
         # what is believed of a provider without outcomes: the means of the last training data
         self._quality = 0.5
@@ -118,25 +90,29 @@ class MLRouter(Router):
         Raises:
             RoutelabError: there is no log, or it holds fewer than 20 answered requests.
         """
-        data, known = await self._read()
+        data, prices = await self._read()
         report, policy = await asyncio.to_thread(self._fit, data)
-        await self._install(policy, data, known)
+        await self._install(policy, data, prices)
         return report
 
-    async def _install(self, policy: Policy, data: TrainingData, known_changes: int) -> None:
+    async def _install(self, policy: Policy, data: TrainingData, prices: Prices) -> None:
         """Let a new fit serve, once nothing stands against it."""
-        self._serve(policy, data, known_changes)
+        self._serve(policy, data, prices)
 
     def add_provider(self, provider: Provider, *, quality: float = 0.5, latency: float | None = None) -> None:
         """Add a provider at run time; its ``latency`` is believed to be the mean of the last training data."""
         super().add_provider(provider, quality=quality, latency=self._latency if latency is None else latency)
 
-    async def _read(self) -> tuple[TrainingData, int]:
-        """What the log teaches now, read in a thread; and how many of the price changes that takes into account."""
+    def _prices(self) -> Prices:
+        """Typical cost in USD of each provider now."""
+        return {provider.name: typical_cost(provider.price) for provider in self.pool}
+
+    async def _read(self) -> tuple[TrainingData, Prices]:
+        """What the log teaches now, read in a thread, and the prices that its costs are at."""
         if self.db is None:
             raise RoutelabError("there is no db to train on; give db=PerformanceDB(…), or fit the policy yourself")
-        changes = tuple(self.price_changes)
-        return await asyncio.to_thread(read_valid, self.db, self.featurizer.feature_set_, changes), len(changes)
+        changes, prices = tuple(self.price_changes), self._prices()
+        return await asyncio.to_thread(read_valid, self.db, self.featurizer.feature_set_, changes), prices
 
     def _fit(self, data: TrainingData) -> tuple[TrainingReport, Policy]:
         names = self.pool.names
@@ -147,23 +123,23 @@ class MLRouter(Router):
         report = evaluate(policy, data, arms, rows[~held], rows[held], self.objective)
         return report, fit_rows(self.policy, data, arms, rows)
 
-    def _serve(self, policy: Policy, data: TrainingData, known_changes: int) -> None:
-        """Let a new fit, which knows the first ``known_changes`` changes of prices, replace the policy in one step."""
+    def _serve(self, policy: Policy, data: TrainingData, prices: Prices) -> None:
+        """Let a new fit, which learned costs at ``prices``, replace the policy in one step."""
         self._quality = float(np.nanmean(data.quality))
         self._latency = None if np.isnan(data.latency).all() else float(np.nanmean(data.latency))
-        self._match_pool(policy, known_changes)
+        self._match_pool(policy, prices)
         self._newest_version += 1
         self.policy, self.policy_version = policy, self._newest_version
         self.background = data.X[sample_rows(len(data.X), self.seed)]
 
-    def _match_pool(self, policy: Policy, known_changes: int) -> None:
-        """Bring a policy up to the providers and prices of now.
+    def _match_pool(self, policy: Policy, prices: Prices) -> None:
+        """Bring a policy that learned costs at ``prices`` up to the providers and prices of now.
 
         Those that left the pool go; those without outcomes are believed to be as the others.
         """
-        for change in self.price_changes[known_changes:]:
-            if change.provider in policy.providers_:
-                policy.reprice_provider(change.provider, change.factor)
+        for name, now in self._prices().items():
+            if name in policy.providers_ and prices.get(name, 0.0) not in (0.0, now):
+                policy.reprice_provider(name, now / prices[name])
         for provider in self.pool:
             if provider.name not in policy.providers_:
                 cost = typical_cost(provider.price)

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from routelab.db_reading import TrainingData
 from routelab.drift import Drift, DriftMonitor
 from routelab.errors import RoutelabError
-from routelab.features import RequestFeaturizer
-from routelab.performance_db import PerformanceDB
-from routelab.policies import BudgetPacer, EpsilonGreedyPolicy, ForestPolicy, Objective, Policy
+from routelab.policies import EpsilonGreedyPolicy, ForestPolicy, Policy
 from routelab.providers import Completion, Provider, ProviderPool
 from routelab.request import LLMRequest
 from routelab.routers.base import introduce
 from routelab.routers.decision import RoutingDecision
+from routelab.routers.ml import Prices
 from routelab.routers.pending import Pending
 from routelab.routers.retraining import RetrainingRouter
+from routelab.routers.settings import Settings
 
 Grader = Callable[[LLMRequest, Completion], "float | Awaitable[float | None] | None"]
 
@@ -49,11 +48,6 @@ class OnlineMLRouter(RetrainingRouter):
         providers: the arms; a pool, or providers that one is made of.
         policy: ``EpsilonGreedyPolicy(0.1, ForestPolicy())`` unless told otherwise: a forest that explores, so that its
             log stays usable for evaluation. A bandit starts at once, other policies by rules until they are trained.
-        featurizer: fitted; None makes one that needs no training data.
-        db: log of decisions and outcomes, what is retrained on; only a bandit can do without.
-        objective: the trade-off.
-        pacer: gives the trade-off of each decision instead, so that mean cost keeps to its budget.
-        horizon: decisions that are remembered: a later outcome is recorded in the log, not learned.
         grader: grades in [0, 1] the answers that their provider did not grade, at once or as an awaitable; None from
             it, or an exception, leaves an answer waiting for ``grade``.
         retrain_after: outcomes, or None for never by their number.
@@ -63,17 +57,17 @@ class OnlineMLRouter(RetrainingRouter):
         on_event: called with "version", "drift" or "grading failed" and a dict that says more; what it raises is
             logged, not passed on.
         heldout: share of the requests that ``train`` evaluates on.
-        seed: of the policy's draws and of the held-out split of ``train``.
-        clock: unix seconds.
+        settings: ``featurizer``, ``db``, ``objective``, ``pacer``, ``horizon``, ``seed``, ``clock``: see ``Router``.
+            Only a bandit can do without the ``db``, which is retrained on.
 
     Attributes:
-        versions: every attempt at a version, and every rollback.
+        versions: the last 1,000 attempts at a version, and rollbacks; ``on_event`` is told of all.
 
     Raises:
         RoutelabError: an argument is out of range, or the policy could never learn.
 
     >>> import asyncio
-    >>> from routelab.providers import simulated_providers
+    >>> from routelab import PerformanceDB, simulated_providers
     >>> router = OnlineMLRouter(simulated_providers(), db=PerformanceDB("sqlite://"))
     >>> result = asyncio.run(router.route_and_learn(LLMRequest("Translate 'cheese' into French.")))
     >>> result.completion.provider == result.decision.provider.name, router.db.count()
@@ -85,11 +79,6 @@ class OnlineMLRouter(RetrainingRouter):
         providers: ProviderPool | Iterable[Provider],
         policy: Policy | None = None,
         *,
-        featurizer: RequestFeaturizer | None = None,
-        db: PerformanceDB | None = None,
-        objective: Objective = Objective(),
-        pacer: BudgetPacer | None = None,
-        horizon: int = 100_000,
         grader: Grader | None = None,
         retrain_after: int | None = 200,
         retrain_every_s: float | None = None,
@@ -97,34 +86,27 @@ class OnlineMLRouter(RetrainingRouter):
         models_dir: str | Path | None = None,
         on_event: Callable[[str, dict[str, Any]], None] | None = None,
         heldout: float = 0.2,
-        seed: int = 0,
-        clock: Callable[[], float] = time.time,
+        **settings: Unpack[Settings],
     ) -> None:
         policy = EpsilonGreedyPolicy(0.1, ForestPolicy()) if policy is None else policy
-        if db is None and not policy.online:
+        if settings.get("db") is None and not policy.online:
             raise RoutelabError(f"{type(policy).__name__} learns from a log only; give db=PerformanceDB(…)")
         pool = providers if isinstance(providers, ProviderPool) else ProviderPool(providers)
         if policy.online:
             introduce(policy, pool)
         super().__init__(
+            pool,
+            policy,
             retrain_after=retrain_after,
             retrain_every_s=retrain_every_s,
             models_dir=models_dir,
             on_event=on_event,
-            providers=pool,
-            policy=policy,
-            featurizer=featurizer,
-            db=db,
-            objective=objective,
-            pacer=pacer,
-            horizon=horizon,
             heldout=heldout,
-            seed=seed,
-            clock=clock,
+            **settings,
         )
         self.grader = grader
         self.monitor = DriftMonitor() if monitor is None else monitor
-        self._drifted: list[str] = []  # since the present version began
+        self._drifted: set[str] = set()  # since the present version began
 
     async def route_and_learn(self, request: LLMRequest) -> RoutingResult:
         """Route ``request``, have it answered and graded, record and learn the outcome, and retrain when it is time.
@@ -174,7 +156,7 @@ class OnlineMLRouter(RetrainingRouter):
         at, version = self.clock(), str(self.policy_version)
         if self.db is not None:
             self.db.record_drift(drift, detected_at=at, decisions=self.pending.count, policy_version=version)
-        self._drifted.append(drift.provider)
+        self._drifted.add(drift.provider)
         self._outdated = True
         self._forget_observed(drift.provider, keep=drift.recent)
         if self.policy.online:
@@ -183,9 +165,9 @@ class OnlineMLRouter(RetrainingRouter):
             self._due = f"drift of {drift.provider}"
         self._tell("drift", asdict(drift) | self._now(f"drift of {drift.provider}"))
 
-    def _serve(self, policy: Policy, data: TrainingData, known_changes: int) -> None:
+    def _serve(self, policy: Policy, data: TrainingData, prices: Prices) -> None:
         """Replace the policy; what is expected of providers that drifted has changed with it."""
-        super()._serve(policy, data, known_changes)
+        super()._serve(policy, data, prices)
         for name in self._drifted:
             self.monitor.restart(name)
         self._drifted.clear()

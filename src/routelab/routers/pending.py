@@ -22,6 +22,7 @@ class Pending:
         number: how many decisions the router had made with it.
         version: of the policy that decided; None where another one stood in for it.
         expected: quality in [0, 1] and cost in USD that were expected of the provider.
+        typical: typical cost of the provider then, in USD.
         owed: USD that failed providers cost the same request; None once the budget's pacer was told everything.
         completion: the answer, once there is one.
     """
@@ -32,6 +33,7 @@ class Pending:
     number: int
     version: int | None
     expected: tuple[float, float]
+    typical: float
     owed: float | None = 0.0
     completion: Completion | None = None
 

@@ -8,42 +8,47 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from routelab.db_reading import TrainingData
 from routelab.errors import RoutelabError
 from routelab.policies import Policy
-from routelab.providers import Price
+from routelab.providers import Price, ProviderPool
 from routelab.routers.gate import LEAST_OUTCOMES, Observed, Verdict, judge, latest_half
-from routelab.routers.ml import MLRouter
+from routelab.routers.ml import MLRouter, Prices
 from routelab.routers.pending import Pending
+from routelab.routers.settings import Settings
 from routelab.routers.training import TrainingReport, answered_rows, fit_rows, graded_arms, without
 from routelab.routers.versions import Retired, Version
 
 _KEPT_OUTCOMES = 500  # of the present version: the gate judges on the later half
 _KEPT_VERSIONS = 3
+_KEPT_ATTEMPTS = 1_000
 
 
 class RetrainingRouter(MLRouter):
-    """What ``OnlineMLRouter`` does in the background; it says what the arguments are. ``shared`` are those of all."""
+    """What ``OnlineMLRouter`` does in the background; it says what the arguments are."""
 
     def __init__(
         self,
+        providers: ProviderPool,
+        policy: Policy,
         *,
         retrain_after: int | None,
         retrain_every_s: float | None,
         models_dir: str | Path | None,
         on_event: Callable[[str, dict[str, Any]], None] | None,
-        **shared: Any,
+        heldout: float,
+        **settings: Unpack[Settings],
     ) -> None:
         for name, value in (("retrain_after", retrain_after), ("retrain_every_s", retrain_every_s)):
             if value is not None and not value > 0:
                 raise RoutelabError(f"OnlineMLRouter.{name} is {value!r}; give a number > 0, or None for never")
-        super().__init__(**shared)
+        super().__init__(providers, policy, heldout=heldout, **settings)
         self.retrain_after, self.retrain_every_s = retrain_after, retrain_every_s
         self.models_dir = None if models_dir is None else Path(models_dir)
         self.on_event = on_event
-        self.versions: list[Version] = []
+        self.versions: deque[Version] = deque(maxlen=_KEPT_ATTEMPTS)
         self._retired: deque[Retired] = deque(maxlen=_KEPT_VERSIONS)
         self._observed: deque[Observed] = deque(maxlen=_KEPT_OUTCOMES)
         self._arrivals: list[tuple[Pending, float, float]] = []  # since a fit that goes on began
@@ -83,7 +88,7 @@ class RetrainingRouter(MLRouter):
             raise RoutelabError("no earlier version is kept; nothing to roll back to")
         earlier = self._retired.pop()
         if earlier.policy.providers_:
-            self._match_pool(earlier.policy, earlier.known_changes)
+            self._match_pool(earlier.policy, earlier.prices)
         self.policy, self.policy_version, self.background = earlier.policy, earlier.number, earlier.background
         self._observed.clear()
         self._outdated = True
@@ -101,9 +106,10 @@ class RetrainingRouter(MLRouter):
         self._observed = deque((one for one in self._observed if id(one) not in stale), _KEPT_OUTCOMES)
 
     def _count(self, decided: Pending, quality: float, cost: float) -> None:
-        """Note a graded outcome for the gate and for whatever is being fitted."""
+        """Note a graded outcome, at the present price, for the gate, and for whatever is being fitted."""
         self._outcomes += 1
-        if decided.version == self.policy_version:
+        factor = self._price_factor(decided)
+        if decided.version == self.policy_version and factor is not None:
             self._observed.append(
                 Observed(
                     number=decided.number,
@@ -111,8 +117,8 @@ class RetrainingRouter(MLRouter):
                     provider=decided.provider,
                     x=decided.x,
                     quality=quality,
-                    cost=cost,
-                    expected=decided.expected,
+                    cost=factor * cost,
+                    expected=(decided.expected[0], factor * decided.expected[1]),
                 )
             )
         if self.training:
@@ -139,10 +145,10 @@ class RetrainingRouter(MLRouter):
     async def _retrain(self, reason: str, held: list[Observed]) -> None:
         self._due, self._began, self._outcomes = None, self.clock(), 0
         try:
-            data, known = await self._read()
+            data, prices = await self._read()
             challenger, n_train, verdict = await asyncio.to_thread(self._challenge, data, held)
             if challenger is not None:
-                await self._install(challenger, data, known)
+                await self._install(challenger, data, prices)
         except asyncio.CancelledError:
             self._due = reason  # the event loop ends; the next one begins anew
             raise
@@ -162,7 +168,7 @@ class RetrainingRouter(MLRouter):
             )
         )
 
-    async def _install(self, policy: Policy, data: TrainingData, known_changes: int) -> None:
+    async def _install(self, policy: Policy, data: TrainingData, prices: Prices) -> None:
         """Save a fit and let it serve.
 
         Raises:
@@ -173,15 +179,15 @@ class RetrainingRouter(MLRouter):
             await asyncio.to_thread(policy.save, folder)
         if self._outdated:
             raise RoutelabError("a provider drifted or a rollback came during the fit; it is out of date")
-        self._serve(policy, data, known_changes)
+        self._serve(policy, data, prices)
 
-    async def _read(self) -> tuple[TrainingData, int]:
+    async def _read(self) -> tuple[TrainingData, Prices]:
         """What the log teaches; a bandit learns what comes from now on when it begins to serve."""
         self._arrivals.clear()
-        data, known = await super()._read()
+        data, prices = await super()._read()
         if self.policy.online:
             data = without(data, {decided.request_id for decided, *_ in self._arrivals})
-        return data, known
+        return data, prices
 
     def _challenge(self, data: TrainingData, held: list[Observed]) -> tuple[Policy | None, int, Verdict | None]:
         """A fit on all of ``data`` (None: its like did not pass the gate), on how many requests, and the verdict."""
@@ -198,10 +204,10 @@ class RetrainingRouter(MLRouter):
         rows = answered_rows(data, names)
         return fit_rows(self.policy, data, graded_arms(data, names, rows), rows), len(rows)
 
-    def _serve(self, policy: Policy, data: TrainingData, known_changes: int) -> None:
+    def _serve(self, policy: Policy, data: TrainingData, prices: Prices) -> None:
         """Replace the policy in one step, once the new one has learned what came since its data were read."""
-        champion = Retired(self.policy, self.policy_version, self.background, len(self.price_changes))
-        super()._serve(policy, data, known_changes)
+        champion = Retired(self.policy, self.policy_version, self.background, self._prices())
+        super()._serve(policy, data, prices)
         self._retired.append(champion)
         for decided, quality, cost in self._arrivals:
             if policy.online and decided.provider in policy.providers_:

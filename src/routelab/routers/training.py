@@ -85,12 +85,13 @@ def _graded(data: TrainingData, names: Collection[str]) -> NDArray[np.bool_]:
 
 
 def graded_arms(data: TrainingData, names: Collection[str], rows: Rows) -> Rows:
-    """Columns of those of the providers ``names`` that have a graded answer within ``rows``.
+    """Columns of those of the providers ``names`` that have a graded answer and a known cost within ``rows``.
 
     Raises:
         RoutelabError: there are fewer than two.
     """
-    arms = np.flatnonzero(_graded(data, names)[rows].any(axis=0))
+    known = ~np.isnan(data.cost[rows]).all(axis=0)
+    arms = np.flatnonzero(_graded(data, names)[rows].any(axis=0) & known)
     if len(arms) < 2:
         raise RoutelabError("fewer than two providers have graded outcomes; route and grade more requests")
     return arms

@@ -41,9 +41,9 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class Retired:
-    """A version that is kept for a rollback: the policy, its number and background, and the price changes it knew."""
+    """A version that is kept for a rollback: the policy, its number and background, and the prices it last knew."""
 
     policy: Policy
     number: int
     background: Features
-    known_changes: int
+    prices: dict[str, float]

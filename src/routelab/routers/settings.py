@@ -1,0 +1,22 @@
+"""The arguments that all routers share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypedDict
+
+from routelab.features import RequestFeaturizer
+from routelab.performance_db import PerformanceDB
+from routelab.policies import BudgetPacer, Objective
+
+
+class Settings(TypedDict, total=False):
+    """Arguments that every router takes by name; ``Router`` says what they are."""
+
+    featurizer: RequestFeaturizer | None
+    db: PerformanceDB | None
+    objective: Objective
+    pacer: BudgetPacer | None
+    horizon: int
+    seed: int
+    clock: Callable[[], float]
