@@ -51,14 +51,14 @@ class ConfidenceSequence:
         control, treatment = (np.maximum(units, 1) for units in (effect.control_units, effect.treatment_units))
         return _effective(control, treatment) / _effective(*self.planned)
 
-    def _log_ratio(self, z: Value, f: Value) -> Value:
-        delta = np.sqrt(2.0 * np.log(2.0 / self.alpha) * np.asarray(f))
+    def _log_ratio(self, z: Floats, f: Floats) -> Floats:
+        delta = np.sqrt(2.0 * np.log(2.0 / self.alpha) * f)
         two_points = np.logaddexp(delta * z, -delta * z) - np.log(2.0) - 0.5 * delta**2
-        return np.logaddexp(two_points, log_normal_mixture(z, _NORMAL * np.asarray(f))) - np.log(2.0)
+        return np.asarray(np.logaddexp(two_points, log_normal_mixture(z, _NORMAL * f)) - np.log(2.0))
 
     def _bound(self, f: Floats) -> Floats:
         """The z at which the likelihood ratio is 1/α, by bisection: the normal half alone reaches it later."""
-        low, high = np.zeros_like(f), np.asarray(normal_mixture_bound(_NORMAL * f, 0.5 * self.alpha))
+        low, high = np.zeros_like(f), normal_mixture_bound(_NORMAL * f, 0.5 * self.alpha)
         for _ in range(_BISECTIONS):
             middle = 0.5 * (low + high)
             inside = self._log_ratio(middle, f) < -np.log(self.alpha)
@@ -67,11 +67,13 @@ class ConfidenceSequence:
 
     def radius(self, effect: Effect) -> Floats:
         """Half the width of the interval at this look."""
+        effect = effect.steadied()
         known = effect.known(self.start)
         return np.where(known, self._bound(self._fraction(effect)) * np.sqrt(effect.variance), np.inf)
 
     def p_value(self, effect: Effect, null: float = 0.0) -> Floats:
         """Anytime-valid p-value of the difference being ``null``: below α exactly where the interval leaves it out."""
+        effect = effect.steadied()
         return p_value(self._log_ratio(z_score(effect, null, self.start), self._fraction(effect)))
 
 

@@ -40,10 +40,12 @@ class MSPRT:
 
     def radius(self, effect: Effect) -> Floats:
         """Half the width of the interval at this look."""
+        effect = effect.steadied()
         known = effect.known(self.start)
         bound = normal_mixture_bound(self._r(effect), self.alpha)
         return np.where(known, bound * np.sqrt(effect.variance), np.inf)
 
     def p_value(self, effect: Effect, null: float = 0.0) -> Floats:
         """Anytime-valid p-value of the difference being ``null``."""
+        effect = effect.steadied()
         return p_value(log_normal_mixture(z_score(effect, null, self.start), self._r(effect)))

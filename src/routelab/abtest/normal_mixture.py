@@ -14,19 +14,19 @@ from routelab.abtest.effect import Effect, Value
 from routelab.arrays import Floats
 
 
-def log_normal_mixture(z: Value, r: Value) -> Value:
+def log_normal_mixture(z: Value, r: Value) -> Floats:
     """Logarithm of the likelihood ratio at ``z`` standard errors."""
-    return 0.5 * (np.square(z) * (r / (1.0 + np.asarray(r))) - np.log1p(r))
+    return np.asarray(0.5 * (np.square(z) * (r / (1.0 + np.asarray(r))) - np.log1p(r)))
 
 
-def normal_mixture_bound(r: Value, alpha: float) -> Value:
+def normal_mixture_bound(r: Value, alpha: float) -> Floats:
     """The z at which the likelihood ratio is 1/α.
 
     >>> z = normal_mixture_bound(8.0, 0.05)
     >>> round(float(z), 4), round(float(np.exp(-log_normal_mixture(z, 8.0))), 4)
     (3.0352, 0.05)
     """
-    return np.sqrt((1.0 + 1.0 / np.asarray(r)) * (np.log1p(r) - 2.0 * np.log(alpha)))
+    return np.asarray(np.sqrt((1.0 + 1.0 / np.asarray(r)) * (np.log1p(r) - 2.0 * np.log(alpha))))
 
 
 def z_score(effect: Effect, null: float, start: int) -> Floats:

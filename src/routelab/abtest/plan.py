@@ -122,7 +122,7 @@ class Plan:
         if self.method not in METHODS:
             raise ExperimentError(f"Plan.method is {self.method!r}; give one of {', '.join(METHODS)}")
         taus = self.tau or {}
-        if self.method == "msprt" and not all(is_finite(t := taus.get(m.name)) and t > 0.0 for m in self.metrics):
+        if self.method == "msprt" and not all(is_finite(t := taus.get(m.name, 0.0)) and t > 0.0 for m in self.metrics):
             raise ExperimentError(f"Plan.tau is {self.tau!r}; an mSPRT needs a number > 0 for each metric")
         if self.ends_at is not None and not is_finite(self.ends_at):
             raise ExperimentError(f"Plan.ends_at is {self.ends_at!r}; give a unix second, or None")
@@ -143,6 +143,10 @@ class Plan:
     def treatments(self) -> tuple[str, ...]:
         """The other variants."""
         return tuple(self.shares)[1:]
+
+    def counts(self, units: int) -> bool:
+        """Whether claims count at a look at ``units`` units: Welch's test has one look only."""
+        return self.method != "welch" or units >= self.units
 
     def planned(self, variant: str) -> float:
         """Units that ``variant`` is planned to have."""
