@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from routelab.abtest.effect import Effect
+from routelab.abtest.inference import Inference
 from routelab.arrays import Floats
 
 Draw = Callable[[np.random.Generator, tuple[int, ...]], Floats]
@@ -50,3 +51,16 @@ def _running(values: Floats, looks: Floats) -> tuple[Floats, Floats]:
     total, squares = (np.cumsum(v, axis=1)[:, looks - 1] for v in (total, squares))
     mean = total / looks
     return mean + first, np.maximum(squares / looks - mean**2, 0.0) / (looks - 1)
+
+
+def misses(method: Inference, effect: Effect, truth: float = 0.0) -> float:
+    """Share of the experiments in which the interval leaves ``truth`` out at some look."""
+    outside = np.abs(np.asarray(effect.difference) - truth) > method.radius(effect)
+    return float(outside.any(axis=1).mean())
+
+
+def splits(share: float, looks: Floats, runs: int, seed: int) -> Floats:
+    """Units of two variants, the first with ``share``, at looks of so many in all: (runs, looks, 2)."""
+    fresh = np.random.default_rng(seed).binomial(np.diff(looks, prepend=0), share, size=(runs, len(looks)))
+    first = fresh.cumsum(axis=1)
+    return np.stack([first, looks - first], axis=-1).astype(float)

@@ -8,17 +8,15 @@ from dataclasses import asdict
 import numpy as np
 import pandas as pd
 
-from routelab.abtest.confidence_sequence import ConfidenceSequence
 from routelab.abtest.effect import effect_of, ratio
 from routelab.abtest.holm import holm
+from routelab.abtest.inference import inference
 from routelab.abtest.moments import Moments
-from routelab.abtest.msprt import MSPRT
 from routelab.abtest.outcomes import columns_of, unit_moments
 from routelab.abtest.plan import Metric, Plan
 from routelab.abtest.report import ABReport
 from routelab.abtest.srm import srm_p_value
 from routelab.abtest.verdict import Claim, MetricResult, blocked, decide
-from routelab.abtest.welch import Welch
 from routelab.errors import ExperimentError
 
 
@@ -127,7 +125,7 @@ def _results(arms: Mapping[str, Moments], plan: Plan, counts: bool) -> tuple[Met
     columns = columns_of(plan)
     pairs = [(variant, metric) for variant in plan.treatments for metric in plan.metrics]
     effects = [effect_of(arms[plan.control], arms[variant], columns[metric.name]) for variant, metric in pairs]
-    tests = [_inference(plan, variant, metric) for variant, metric in pairs]
+    tests = [inference(plan, variant, metric.name) for variant, metric in pairs]
     p = [float(test.p_value(e, m.null)) for test, e, (_, m) in zip(tests, effects, pairs, strict=True)]
     results = []
     for (variant, metric), effect, test, raw, adjusted in zip(pairs, effects, tests, p, holm(p), strict=True):
@@ -142,21 +140,13 @@ def _results(arms: Mapping[str, Moments], plan: Plan, counts: bool) -> tuple[Met
                 difference=difference,
                 low=difference - radius,
                 high=difference + radius,
+                null=metric.null,
                 p=raw,
                 p_holm=float(adjusted),
                 claim=_claim(metric, difference, counts and float(adjusted) <= plan.alpha),
             )
         )
     return tuple(results)
-
-
-def _inference(plan: Plan, variant: str, metric: Metric) -> ConfidenceSequence | MSPRT | Welch:
-    """The method of the plan for one comparison."""
-    if plan.method == "welch":
-        return Welch(plan.alpha, plan.start)
-    if plan.method == "msprt":
-        return MSPRT((plan.tau or {})[metric.name], plan.alpha, plan.start)
-    return ConfidenceSequence((plan.planned(plan.control), plan.planned(variant)), plan.alpha, plan.start)
 
 
 def _claim(metric: Metric, difference: float, proven: bool) -> Claim:

@@ -25,7 +25,8 @@ class MetricResult:
         difference: treatment − control, adjusted for the covariate where there is one.
         low: of the interval.
         high: of the interval.
-        p: p-value of there being no difference, or, of a guardrail, one as large as its margin.
+        null: the difference that the p-value speaks of: 0, or, of a guardrail, one as large as its margin.
+        p: p-value.
         p_holm: the same, corrected for the number of metrics and treatments.
         claim: "better" or "worse" of a goal, "holds" or "broken" of a guardrail, where ``p_holm`` is at most α.
     """
@@ -38,6 +39,7 @@ class MetricResult:
     difference: float
     low: float
     high: float
+    null: float
     p: float
     p_holm: float
     claim: Claim
@@ -79,8 +81,9 @@ def blocked(plan: Plan, exposed: Mapping[str, int], srm_p: float) -> Verdict:
 def decide(plan: Plan, units: Mapping[str, int], results: Sequence[MetricResult]) -> Verdict:
     """The verdict on what is known at this look.
 
-    The assignment has been found sound; see :func:`blocked`. A treatment wins when every guardrail holds, no goal is worse and, where there are goals, one is better; it loses
-    when a goal is worse or a guardrail is broken. The winner with the smallest p-value of a goal is shipped.
+    The assignment has been found sound; see :func:`blocked`. A treatment wins when every guardrail holds, no goal is
+    worse and, where there are goals, one is better; it loses when a goal is worse or a guardrail is broken. The winner
+    with the smallest p-value of a goal is shipped.
 
     Args:
         plan: of the test.
