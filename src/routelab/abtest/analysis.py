@@ -63,7 +63,8 @@ def analyse_over_time(frame: pd.DataFrame, plan: Plan, looks: int | Sequence[int
 
     Returns:
         One row per look, metric and treatment: ``outcomes``, ``units``, the fields of MetricResult, ``srm_p``,
-        ``verdict`` and ``reason``. Where a look has too few units the interval is infinite.
+        ``verdict`` and ``reason``. Where a look has too few units the interval is infinite, and
+        NaN where an arm has none.
 
     Raises:
         ExperimentError: as :func:`analyse` on the whole frame; or looks that are not ascending within it.

@@ -68,7 +68,7 @@ def _whole_units(data: pd.DataFrame | Iterable[pd.DataFrame], plan: Plan) -> Ite
             )
         last = len(units) and int((units != units[-1]).sum())
         yield chunk.iloc[:last]
-        held = chunk.iloc[last:]
+        held = chunk.iloc[last:].copy()  # a view would keep the chunk
     if held is not None:
         yield held
 
@@ -102,7 +102,7 @@ def _unit_rows(chunk: pd.DataFrame, plan: Plan) -> tuple[Indices, Floats]:
 
 def _variants(chunk: pd.DataFrame, starts: Indices, plan: Plan) -> Indices:
     """Code (u,) of each unit's variant."""
-    codes = pd.Categorical(chunk["variant"], categories=list(plan.shares)).codes.astype(np.intp)
+    codes = pd.Index(list(plan.shares), dtype=object).get_indexer(pd.Index(chunk["variant"], dtype=object))
     if (unknown := codes < 0).any():
         row = chunk.iloc[int(unknown.argmax())]
         raise ExperimentError(
