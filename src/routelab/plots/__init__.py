@@ -1,5 +1,6 @@
 """Figures: each function draws one picture on one Axes and titles it with the finding."""
 
+from routelab.plots.experiments import plot_sequence
 from routelab.plots.frontier import HULL, plot_frontier
 from routelab.plots.learning import plot_adaptation, plot_budgets, plot_regret
 from routelab.plots.shares import plot_importance, plot_shares
@@ -14,6 +15,7 @@ __all__ = [
     "plot_frontier",
     "plot_importance",
     "plot_regret",
+    "plot_sequence",
     "plot_shares",
     "save_figure",
     "theme",

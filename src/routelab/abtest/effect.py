@@ -1,0 +1,115 @@
+"""Effect: the difference of a treatment from the control, for means, rates and ratios, with or without a covariate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from routelab.abtest.moments import Moments
+from routelab.arrays import Floats
+
+Value = float | np.float64 | Floats
+_PSEUDO_UNITS = 25
+_ROUNDING = 1e-9  # a standard deviation smaller than this share of the value is none
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Effect:
+    """A difference of two independent means; every field a number, or an array over looks.
+
+    Args:
+        difference: treatment − control.
+        control_variance: squared standard error of the control's mean.
+        treatment_variance: of the treatment's.
+        control_units: units that it rests on.
+        treatment_units: of the treatment.
+    """
+
+    difference: Value
+    control_variance: Value
+    treatment_variance: Value
+    control_units: Value
+    treatment_units: Value
+
+    @property
+    def variance(self) -> Value:
+        """Squared standard error of the difference."""
+        return self.control_variance + self.treatment_variance
+
+    def steadied(self) -> Effect:
+        """The same with each arm's variance drawn to the pooled one by 25 units of it, which fades as the arms grow.
+
+        A small arm that has seen no failure yet, or not yet the long tail of its costs, would else be taken for one
+        that has none, and found different from the large arm. Beside an arm nine times its size, from 25 of its own
+        units on, Bernoulli outcomes of probability .1 (log-normal ones, σ = 1) missed at some look in .070 (.074) of
+        4,000 experiments, and in .046 (.046) with this; where the small arm's spread is three times the other's, in
+        .033 and .048. Of two equal arms the sum of the variances stays as it is.
+        """
+        units = [np.maximum(n, 1) for n in (self.control_units, self.treatment_units)]
+        spreads = [v * n for v, n in zip((self.control_variance, self.treatment_variance), units, strict=True)]
+        freedom = [n - 1.0 for n in units]
+        pooled = (spreads[0] * freedom[0] + spreads[1] * freedom[1]) / np.maximum(freedom[0] + freedom[1], 1.0)
+        variances = [
+            (m * spread + _PSEUDO_UNITS * pooled) / (m + _PSEUDO_UNITS) / n
+            for spread, m, n in zip(spreads, freedom, units, strict=True)
+        ]
+        return replace(self, control_variance=variances[0], treatment_variance=variances[1])
+
+    def known(self, start: int) -> NDArray[np.bool_]:
+        """Where both arms have ``start`` units and the difference has a spread; elsewhere nothing can be claimed."""
+        enough = np.minimum(self.control_units, self.treatment_units) >= start
+        return np.asarray(enough & (np.asarray(self.variance) > 0.0))
+
+
+def effect_of(control: Moments, treatment: Moments, columns: tuple[int, ...]) -> Effect:
+    """The difference of the ratios Σy/Σx in two arms, the unit being the sampling unit.
+
+    The delta method linearises a ratio R to the mean of (y − R·x)/x̄ over units (Deng, Knoblich & Lu, *Applying the
+    Delta Method in Metric Analytics*, 2018); where x = 1 that is the plain mean. A covariate c is regressed out with
+    one θ for both arms, R − θ·c̄ with θ = Σcov(c, (y − R·x)/x̄) / Σvar(c) (CUPED; Deng, Xu, Kohavi & Walker, *Improving
+    the Sensitivity of Online Controlled Experiments by Utilizing Pre-Experiment Data*, 2013). It leaves the expected
+    difference as it is and, at correlation ρ, 1 − ρ² of its variance.
+
+    Args:
+        control: moments of its units.
+        treatment: alike.
+        columns: of y and x among the moments, and, where there is one, of c.
+
+    >>> rows = np.array([[2.0, 1.0], [4.0, 1.0], [9.0, 3.0]])
+    >>> effect = effect_of(Moments.of(rows), Moments.of(rows + [3.0, 0.0]), (0, 1))
+    >>> round(float(effect.difference), 9), effect.treatment_units
+    (1.8, 3)
+    """
+    arms = (control, treatment)
+    values, weights = zip(*(_linearised(arm, columns) for arm in arms), strict=True)
+    if len(columns) == 3:
+        c = columns[2]
+        spread = sum(arm.scatter[c, c] for arm in arms)
+        slope = sum(arm.scatter[c] @ weight for arm, weight in zip(arms, weights, strict=True)) / (spread or 1.0)
+        values = tuple(value - slope * arm.mean[c] for value, arm in zip(values, arms, strict=True))
+        for weight in weights:
+            weight[c] = -slope
+    variances = [_mean_variance(*both) for both in zip(arms, values, weights, strict=True)]
+    return Effect(values[1] - values[0], *variances, *(arm.count for arm in arms))
+
+
+def ratio(arm: Moments, columns: tuple[int, ...]) -> float:
+    """Σy/Σx of an arm; NaN where Σx is 0."""
+    y, x = arm.mean[columns[0]], arm.mean[columns[1]]
+    return float(y / x) if x else float("nan")
+
+
+def _linearised(arm: Moments, columns: tuple[int, ...]) -> tuple[float, Floats]:
+    """R, and the weights (d,) of the columns in a unit's share of it, (y − R·x)/x̄."""
+    value, weights = ratio(arm, columns), np.zeros_like(arm.mean)
+    if not np.isnan(value):
+        weights[[columns[0], columns[1]]] = np.array([1.0, -value]) / arm.mean[columns[1]]
+    return value, weights
+
+
+def _mean_variance(arm: Moments, value: float, weights: Floats) -> float:
+    """Squared standard error of the arm's mean; 0 where its spread is rounding."""
+    variance = float(weights @ arm.covariance @ weights)
+    return variance / arm.count if variance > (_ROUNDING * value) ** 2 else 0.0

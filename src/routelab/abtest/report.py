@@ -1,0 +1,88 @@
+"""ABReport: the state of an A/B test at one look, for machines, terminals and notebooks."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from html import escape
+from typing import Any
+
+from routelab.abtest.plan import Plan
+from routelab.abtest.verdict import MetricResult, Verdict
+from routelab.files import rounded
+
+_HEADER = ("metric", "variant", "control", "treatment", "difference", "interval", "p", "claim")
+_GUARANTEE = {
+    "sequence": "The intervals hold at all looks at once from {start} units a variant on, so stopping early biases no "
+    "claim; quote the interval: the difference itself is flattered by an early stop.",
+    "msprt": "The intervals hold at all looks at once from {start} units a variant on, so stopping early biases no "
+    "claim; quote the interval: the difference itself is flattered by an early stop.",
+    "welch": "The intervals hold at one look, at {units:,} units; before, they are no evidence.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ABReport:
+    """What an A/B test has shown so far.
+
+    Args:
+        plan: by which it was analysed.
+        units: that each variant has, the control first.
+        exposed: units that were exposed to each variant, those without an outcome included.
+        results: one for each metric and treatment.
+        srm_p: p-value of the assignment being as planned.
+        verdict: what to do.
+    """
+
+    plan: Plan
+    units: dict[str, int]
+    exposed: dict[str, int]
+    results: tuple[MetricResult, ...]
+    srm_p: float
+    verdict: Verdict
+
+    def as_dict(self) -> dict[str, Any]:
+        """The report as plain values; what is unknown or infinite is None."""
+        plan = self.plan
+        asked: dict[str, Any] = {"units": plan.units, "alpha": plan.alpha, "start": plan.start, "method": plan.method}
+        asked |= {"shares": plan.shares, "srm_concentration": plan.srm_concentration, "srm_alpha": plan.srm_alpha}
+        told = {"verdict": asdict(self.verdict), "units": self.units, "exposed": self.exposed, "srm_p": self.srm_p}
+        result: dict[str, Any] = rounded(told | {"results": [asdict(r) for r in self.results], "plan": asked})
+        return result
+
+    def to_json(self) -> str:
+        """The report as JSON, with 9 significant digits."""
+        return json.dumps(self.as_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+    def _told(self) -> tuple[str, list[tuple[str, ...]], list[str]]:
+        """Headline, rows of the table, and notes."""
+        verdict = self.verdict
+        headline = f"{verdict.decision}: {verdict.reason}"
+        counts = ", ".join(f"{name} {n:,}" for name, n in self.exposed.items())
+        notes = [
+            f"sample ratio: {counts} (p = {self.srm_p:.2g})",
+            f"{1.0 - self.plan.alpha:.4g} intervals; p is corrected for {len(self.results)} comparisons (Holm), and a "
+            "guardrail's is of its whole margin being used up",
+            _GUARANTEE[self.plan.method].format(start=self.plan.start, units=self.plan.units),
+        ]
+        return headline, [_HEADER, *map(_cells, self.results)], notes
+
+    def __str__(self) -> str:
+        """A headline, a plain table and notes."""
+        headline, table, notes = self._told()
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        return "\n".join([headline, *("  ".join(map(str.ljust, row, widths)).rstrip() for row in table), *notes])
+
+    def _repr_html_(self) -> str:
+        """The same as a card for a notebook."""
+        headline, table, notes = self._told()
+        cell = "<td style='text-align:left;padding:1px 8px'>{}</td>"
+        rows = "".join(f"<tr>{''.join(cell.format(escape(text)) for text in row)}</tr>" for row in table)
+        below = "".join(f"<div>{escape(note)}</div>" for note in notes)
+        return f"<b>{escape(headline)}</b><table>{rows}</table>{below}"
+
+
+def _cells(row: MetricResult) -> tuple[str, ...]:
+    numbers = (f"{row.control:.4g}", f"{row.treatment:.4g}", f"{row.difference:+.3g}")
+    name = row.metric if row.role == "goal" else f"{row.metric} (guardrail)"
+    return (name, row.variant, *numbers, f"{row.low:+.3g} to {row.high:+.3g}", f"{row.p_holm:.2g}", row.claim)
