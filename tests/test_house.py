@@ -31,7 +31,7 @@ ROOMS = [
     "db_reading",
     "performance_db",
     "routers evaluation plots",
-    "metrics params served_policy",
+    "metrics params served_policy abtest",
     "benchmark",
     "tracking",
     "stages cli",

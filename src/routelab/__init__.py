@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from routelab.abtest.assignment import ABTest as ABTest
+    from routelab.abtest.layer import ABLayer as ABLayer
     from routelab.drift import DriftMonitor as DriftMonitor
     from routelab.errors import RoutelabError as RoutelabError
     from routelab.features import RequestFeaturizer as RequestFeaturizer
@@ -52,6 +54,8 @@ if TYPE_CHECKING:
     from routelab.tables.table import PerformanceTable as PerformanceTable
 
 _HOMES = {
+    "abtest.assignment": ("ABTest",),
+    "abtest.layer": ("ABLayer",),
     "drift": ("DriftMonitor",),
     "errors": ("RoutelabError",),
     "features": ("RequestFeaturizer",),

@@ -27,3 +27,7 @@ class PolicyError(RoutelabError):
 
 class DatabaseError(RoutelabError):
     """PerformanceDB was asked for something that it does not hold, or its store cannot be used."""
+
+
+class ExperimentError(RoutelabError):
+    """An experiment cannot be as it was described: a wrong allocation, a unit without a name, a test that ended."""
