@@ -60,6 +60,7 @@ class RoutingDecision:
             policy_version=str(policy_version),
             objective=asdict(self.objective),
             unit_id=request.unit_id,
+            experiment=request.experiment,
             prompt_sha256=hashlib.sha256(request.prompt.encode()).hexdigest() if request.prompt else None,
         )
 
