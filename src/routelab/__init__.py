@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from routelab.abtest.assignment import ABTest as ABTest
     from routelab.abtest.layer import ABLayer as ABLayer
+    from routelab.abtest.router import ABRouter as ABRouter
     from routelab.drift import DriftMonitor as DriftMonitor
     from routelab.errors import RoutelabError as RoutelabError
     from routelab.features import RequestFeaturizer as RequestFeaturizer
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "abtest.assignment": ("ABTest",),
     "abtest.layer": ("ABLayer",),
+    "abtest.router": ("ABRouter",),
     "drift": ("DriftMonitor",),
     "errors": ("RoutelabError",),
     "features": ("RequestFeaturizer",),
