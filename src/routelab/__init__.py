@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from routelab.abtest.assignment import ABTest as ABTest
     from routelab.abtest.layer import ABLayer as ABLayer
     from routelab.abtest.router import ABRouter as ABRouter
+    from routelab.abtest.shadow import ShadowRouter as ShadowRouter
     from routelab.drift import DriftMonitor as DriftMonitor
     from routelab.errors import RoutelabError as RoutelabError
     from routelab.features import RequestFeaturizer as RequestFeaturizer
@@ -58,6 +59,7 @@ _HOMES = {
     "abtest.assignment": ("ABTest",),
     "abtest.layer": ("ABLayer",),
     "abtest.router": ("ABRouter",),
+    "abtest.shadow": ("ShadowRouter",),
     "drift": ("DriftMonitor",),
     "errors": ("RoutelabError",),
     "features": ("RequestFeaturizer",),

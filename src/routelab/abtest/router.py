@@ -6,19 +6,17 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
 
 from routelab.abtest.assignment import ABTest
-from routelab.db_records import new_decision_id
+from routelab.abtest.delegating import DelegatingRouter, named, share_log
 from routelab.errors import ExperimentError
 from routelab.performance_db import Exposure, PerformanceDB
 from routelab.policies import Policy
-from routelab.providers import Completion, Provider
 from routelab.request import LLMRequest
-from routelab.routers import OnlineMLRouter, Router, RoutingDecision, RoutingResult
+from routelab.routers import Router
 
 
-class ABRouter:
+class ABRouter(DelegatingRouter):
     """Routes each request by the router of its unit's variant; outcomes join that variant however late they come.
 
     A unit is exposed by its first request, before the decision, so that a variant that fails loses no unit from the
@@ -74,21 +72,15 @@ class ABRouter:
         self.default = first if default is None else self._logging("default", default, serve)
         self.horizon = horizon
         self.clock = clock
-        self.last_decision: RoutingDecision | None = None
         self._exposed: OrderedDict[str, None] = OrderedDict()
         self._check_exposed()
 
     def _logging(self, name: str, router: Router | Policy, serve: Callable[[Policy], Router] | None) -> Router:
-        """The router of a variant, which writes to the log of the test."""
         if isinstance(router, Policy):
             if serve is None:
                 raise ExperimentError(f"variant {name!r} is a policy; give serve=, which makes a router of it")
             router = serve(router)
-        if router.db is None:
-            router.db = self.db
-        if router.db is not self.db:
-            raise ExperimentError(f"the router of {name!r} has another log, {router.db!r}; give all of them one db")
-        return router
+        return share_log(name, router, self.db)
 
     def _check_exposed(self) -> None:
         """Refuse a test that would give exposed units another variant."""
@@ -147,49 +139,8 @@ class ABRouter:
         variant = None if self.ended else self.expose(unit)
         if variant is None:
             return self.default, request
-        name = request.request_id or new_decision_id()  # one for all attempts, should a provider fail
-        return self.routers[variant], replace(request, request_id=name, experiment=self.ab_test.name)
-
-    def decide(self, request: LLMRequest) -> RoutingDecision:
-        """Choose a provider by the variant's router; exposure and decision are recorded, nothing is executed.
-
-        Raises:
-            ExperimentError: the request has no ``unit_id``.
-        """
-        router, entered = self._enter(request)
-        self.last_decision = router.decide(entered)
-        return self.last_decision
-
-    async def route(self, request: LLMRequest) -> Provider:
-        """The provider that should answer ``request``; the decision is recorded, its id is in ``last_decision``."""
-        return self.decide(request).provider
-
-    async def complete(self, request: LLMRequest) -> tuple[RoutingDecision, Completion]:
-        """Route ``request`` and have it answered; see ``Router.complete``."""
-        router, entered = self._enter(request)
-        self.last_decision, completion = await router.complete(entered)
-        return self.last_decision, completion
-
-    async def route_and_learn(self, request: LLMRequest) -> RoutingResult:
-        """The same, and graded by the variant's router where that is an ``OnlineMLRouter`` with a grader."""
-        router, entered = self._enter(request)
-        if isinstance(router, OnlineMLRouter):
-            result = await router.route_and_learn(entered)
-        else:
-            decision, completion = await router.complete(entered)
-            result = RoutingResult(decision, completion, completion.quality)
-        self.last_decision = result.decision
-        return result
-
-    def record_outcome(self, decision_id: str, **outcome: Any) -> None:
-        """Join the outcome of a decision, however late; see ``Router.record_outcome``."""
-        self._decider(decision_id).record_outcome(decision_id, **outcome)
-
-    def grade(self, decision_id: str, quality: float) -> None:
-        """Grade in [0, 1] an answer that its provider did not grade; see ``Router.grade``."""
-        self._decider(decision_id).grade(decision_id, quality)
+        return self.routers[variant], replace(named(request), experiment=self.ab_test.name)
 
     def _decider(self, decision_id: str) -> Router:
-        """The router that made a decision; any, which asks the log, where none remembers it."""
         known = (router for router in self.routers.values() if router.pending.get(decision_id) is not None)
         return next(known, self.default)
