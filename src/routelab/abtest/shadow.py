@@ -17,7 +17,8 @@ from routelab.routers import Router, RoutingDecision
 class ShadowRouter(DelegatingRouter):
     """Routes by ``live``, and logs with what probabilities each shadow would have chosen which provider.
 
-    A shadow sees every request and no outcome, and is paid nothing: it decides as it is. One that raises harms nobody.
+    A shadow sees every request and no outcome: it decides as it is, and learns nothing. Give it the pool of ``live``,
+    so that it sees the same load. One that raises harms nobody.
     Its choices stand apart from the log of decisions (``PerformanceDB.shadows``), joined by ``request_id``, which is
     therefore to name each request once.
 
