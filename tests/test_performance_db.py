@@ -79,7 +79,11 @@ def small_table() -> Table:
 
 def test_every_field_survives_closing_and_reopening(url: str) -> None:
     given_decision = decision(
-        unit_id="user 7", policy_version="v3", objective={"λ": 2.5, "max_cost": None}, prompt_sha256="0f" * 32
+        unit_id="user 7",
+        policy_version="v3",
+        objective={"λ": 2.5, "max_cost": None},
+        prompt_sha256="0f" * 32,
+        experiment="forest",
     )
     given_outcome = outcome(input_tokens=np.int64(11), output_tokens=0, error="429 – später")
     with PerformanceDB(url) as db:
@@ -103,6 +107,7 @@ def test_every_field_survives_closing_and_reopening(url: str) -> None:
         "policy_version": "v3",
         "objective": {"λ": 2.5, "max_cost": None},
         "prompt_sha256": "0f" * 32,
+        "experiment": "forest",
         "quality": 0.75,
         "cost_usd": 0.01,
         "latency_s": 1.25,
@@ -451,30 +456,41 @@ def test_closing_writes_the_good_rows_and_names_the_bad_ones(url: str) -> None:
 # --- the store ---
 
 
-@pytest.mark.parametrize("version", [0, 3])
+@pytest.mark.parametrize("version", [0, 4])
 def test_another_schema_version_is_refused(url: str, version: int) -> None:
     PerformanceDB(url).close()
     with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
         connection.execute("UPDATE routelab_schema SET version = ?", [version])
     connection.close()
-    with pytest.raises(DatabaseError, match=f"log.db.* has schema version {version}, this routelab knows 2"):
+    with pytest.raises(DatabaseError, match=f"log.db.* has schema version {version}, this routelab knows 3"):
         PerformanceDB(url)
 
 
-def test_a_store_of_version_1_gains_the_drifts_and_keeps_its_rows(url: str) -> None:
+@pytest.mark.parametrize("version", [1, 2])
+def test_an_older_store_gains_what_it_lacks_and_keeps_its_rows(url: str, version: int) -> None:
     with PerformanceDB(url) as db:
         db.record_decision(decision())
         db.record_outcome(outcome())
     with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
-        connection.execute("DROP TABLE drifts")
-        connection.execute("UPDATE routelab_schema SET version = 1")
+        for statement in (
+            "DROP TABLE exposures",
+            "DROP TABLE shadows",
+            "ALTER TABLE decisions DROP COLUMN experiment",
+            *(["DROP TABLE drifts"] if version == 1 else []),
+            f"UPDATE routelab_schema SET version = {version}",
+        ):
+            connection.execute(statement)
     connection.close()
-    for _ in range(2):
+    for kept in (1, 2):
         with PerformanceDB(url) as db:
-            assert db.count() == (1, 1)
+            assert db.count() == (kept, 1)
             assert db.drifts().empty
+            assert db.exposures().empty
+            assert db.shadows().empty
+            db.record_decision(decision(f"new {kept}", experiment="t"))
+            assert db.log()["experiment"].isna().sum() == 1
     with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
-        assert connection.execute("SELECT version FROM routelab_schema").fetchall() == [(2,)]
+        assert connection.execute("SELECT version FROM routelab_schema").fetchall() == [(3,)]
     connection.close()
 
 

@@ -11,6 +11,10 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from routelab.abtest.assignment import ABTest as ABTest
+    from routelab.abtest.layer import ABLayer as ABLayer
+    from routelab.abtest.router import ABRouter as ABRouter
+    from routelab.abtest.shadow import ShadowRouter as ShadowRouter
     from routelab.drift import DriftMonitor as DriftMonitor
     from routelab.errors import RoutelabError as RoutelabError
     from routelab.features import RequestFeaturizer as RequestFeaturizer
@@ -52,6 +56,10 @@ if TYPE_CHECKING:
     from routelab.tables.table import PerformanceTable as PerformanceTable
 
 _HOMES = {
+    "abtest.assignment": ("ABTest",),
+    "abtest.layer": ("ABLayer",),
+    "abtest.router": ("ABRouter",),
+    "abtest.shadow": ("ShadowRouter",),
     "drift": ("DriftMonitor",),
     "errors": ("RoutelabError",),
     "features": ("RequestFeaturizer",),

@@ -34,7 +34,7 @@ def _refuse(record: object, name: str, remedy: str) -> DatabaseError:
     return DatabaseError(f"{type(record).__name__}.{name} is {getattr(record, name)!r}; {remedy}")
 
 
-def _check_text(record: object, *names: str) -> None:
+def check_text(record: object, *names: str) -> None:
     """Refuse text that a store cannot hold, so that no row gets stuck in the queue."""
     for name in names:
         value = getattr(record, name)
@@ -42,7 +42,7 @@ def _check_text(record: object, *names: str) -> None:
             raise _refuse(record, name, "give a str without NUL characters or lone surrogates")
 
 
-def _number(record: object, name: str, low: float, high: float) -> float:
+def check_number(record: object, name: str, low: float, high: float) -> float:
     """Field ``name`` as a float within [low, high]; infinities and NaN are refused."""
     value = getattr(record, name)
     try:
@@ -72,6 +72,7 @@ class Decision:
         policy_version: which fit of it.
         objective: the trade-off, any mapping that JSON can hold.
         unit_id: whoever is treated alike in an experiment.
+        experiment: whose variant decided, None for none.
         prompt_sha256: 64 hex digits; the text itself is never stored.
 
     Raises:
@@ -100,15 +101,15 @@ class Decision:
     objective: Mapping[str, Any] = field(default_factory=dict)
     unit_id: str | None = None
     prompt_sha256: str | None = None
+    experiment: str | None = None
 
     def __post_init__(self) -> None:
         """Check every field and bring numbers to one type."""
-        _check_text(self, "decision_id", "request_id", "provider", "feature_set", "policy", "policy_version")
-        if self.unit_id is not None:
-            _check_text(self, "unit_id")
+        check_text(self, "decision_id", "request_id", "provider", "feature_set", "policy", "policy_version")
+        check_text(self, *(name for name in ("unit_id", "experiment") if getattr(self, name) is not None))
         if self.prompt_sha256 is not None and not _SHA256.fullmatch(self.prompt_sha256):
             raise _refuse(self, "prompt_sha256", "give 64 lower-case hex digits, never the text")
-        object.__setattr__(self, "decided_at", _number(self, "decided_at", -math.inf, math.inf))
+        object.__setattr__(self, "decided_at", check_number(self, "decided_at", -math.inf, math.inf))
         self._check_arms()
         with np.errstate(over="ignore"):  # a float64 beyond float32 becomes inf, which is refused below
             features = np.array(self.features, dtype=np.float32)
@@ -126,7 +127,7 @@ class Decision:
             raise _refuse(self, "probabilities", f"give {len(self.providers)} numbers, one per provider")
         if min(probabilities) < 0.0 or not abs(sum(probabilities) - 1.0) <= _PROBABILITY_TOLERANCE:
             raise _refuse(self, "probabilities", "give numbers ≥ 0 that sum to 1")
-        propensity = _number(self, "propensity", 0.0, 1.0)
+        propensity = check_number(self, "propensity", 0.0, 1.0)
         chosen = probabilities[self.providers.index(self.provider)]
         if propensity == 0.0 or abs(propensity - chosen) > _PROBABILITY_TOLERANCE:
             raise _refuse(self, "propensity", f"give the probability in (0, 1] of the chosen arm, {chosen:g}")
@@ -167,15 +168,15 @@ class Outcome:
 
     def __post_init__(self) -> None:
         """Check every field; NaN becomes None, numpy numbers become Python's."""
-        _check_text(self, "decision_id")
+        check_text(self, "decision_id")
         if self.error is not None:
-            _check_text(self, "error")
-        object.__setattr__(self, "cost_usd", _number(self, "cost_usd", 0.0, math.inf))
-        object.__setattr__(self, "observed_at", _number(self, "observed_at", -math.inf, math.inf))
+            check_text(self, "error")
+        object.__setattr__(self, "cost_usd", check_number(self, "cost_usd", 0.0, math.inf))
+        object.__setattr__(self, "observed_at", check_number(self, "observed_at", -math.inf, math.inf))
         for name, high in (("quality", 1.0), ("latency_s", math.inf)):
             value = getattr(self, name)
             known = value is not None and value == value
-            object.__setattr__(self, name, _number(self, name, 0.0, high) if known else None)
+            object.__setattr__(self, name, check_number(self, name, 0.0, high) if known else None)
         for name in ("input_tokens", "output_tokens"):
             if getattr(self, name) is not None:
                 self._check_count(name)

@@ -1,25 +1,18 @@
-"""The store of the performance log: its tables, how it is opened, and the one place that writes rows."""
+"""The tables of the performance log, how their store is opened, and how an older one is brought up to date."""
 
 from __future__ import annotations
 
-import json
 import sqlite3
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, fields
-from itertools import islice
-from operator import itemgetter
 from time import monotonic, sleep
 from typing import Any
 
 import sqlalchemy as sa
 
-from routelab.db_records import Decision, Outcome
-from routelab.drift import Drift
 from routelab.errors import DatabaseError
 
-SCHEMA_VERSION = 2  # 1 had no drifts
-Row = dict[str, Any]
+SCHEMA_VERSION = 3  # 1 had no drifts, 2 no experiments
 
 metadata = sa.MetaData()
 schema_version = sa.Table(
@@ -42,6 +35,7 @@ decisions = sa.Table(
     sa.Column("policy_version", sa.Text, nullable=False),
     sa.Column("objective", sa.Text, nullable=False),  # JSON object
     sa.Column("prompt_sha256", sa.Text),
+    sa.Column("experiment", sa.Text),
 )
 outcomes = sa.Table(
     "outcomes",
@@ -67,12 +61,30 @@ drifts = sa.Table(
     sa.Column("recent", sa.BigInteger, nullable=False),
     sa.Column("policy_version", sa.Text, nullable=False),
 )
-_OUTCOME_FIELDS = tuple(field.name for field in fields(Outcome))
-# The same feedback delivered twice carries two arrival times.
-_CONTENT = [name for name in _OUTCOME_FIELDS if name not in ("decision_id", "observed_at")]
-_content = itemgetter(*_CONTENT)
+exposures = sa.Table(
+    "exposures",
+    metadata,
+    sa.Column("experiment", sa.Text, primary_key=True),
+    sa.Column("unit_id", sa.Text, primary_key=True),
+    sa.Column("variant", sa.Text, nullable=False),
+    sa.Column("exposed_at", sa.Double, nullable=False),
+)
+shadows = sa.Table(
+    "shadows",
+    metadata,
+    sa.Column("decision_id", sa.Text, primary_key=True),
+    sa.Column("shadow", sa.Text, nullable=False),
+    sa.Column("request_id", sa.Text, nullable=False),
+    sa.Column("decided_at", sa.Double, nullable=False),
+    sa.Column("provider", sa.Text, nullable=False),
+    sa.Column("providers", sa.Text, nullable=False),  # JSON list
+    sa.Column("probabilities", sa.Text, nullable=False),  # JSON list
+    sa.Column("propensity", sa.Double, nullable=False),
+    sa.Column("policy", sa.Text, nullable=False),
+    sa.Column("policy_version", sa.Text, nullable=False),
+    sa.Column("objective", sa.Text, nullable=False),  # JSON object
+)
 _CREATING = 0x726F7574  # any number that only routelab locks
-_IDS_PER_QUERY = 1_000
 _LOCK_SECONDS = "30"  # how long SQLite waits for another process' write; `?timeout=` in the URL overrides it
 
 
@@ -122,29 +134,8 @@ def transaction(engine: sa.Engine) -> Iterator[sa.Connection]:
         yield connection
 
 
-def decision_row(decision: Decision) -> Row:
-    """``decision`` as the ``decisions`` table holds it; raises where JSON cannot hold its objective."""
-    row = {column.name: getattr(decision, column.name) for column in decisions.columns}
-    try:
-        row["objective"] = json.dumps(dict(decision.objective), sort_keys=True, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise DatabaseError(
-            f"Decision.objective is {decision.objective!r}, which JSON cannot hold ({error}); "
-            "give finite numbers, text, None, lists and mappings of them"
-        ) from error
-    row["providers"] = json.dumps(decision.providers)
-    row["probabilities"] = json.dumps(decision.probabilities)
-    row["features"] = decision.features.astype("<f4").tobytes()
-    return row
-
-
-def outcome_row(outcome: Outcome) -> Row:
-    """``outcome`` as the ``outcomes`` table holds it."""
-    return {name: getattr(outcome, name) for name in _OUTCOME_FIELDS}
-
-
 def create_schema(connection: sa.Connection, origin: str) -> None:
-    """Create what is missing, within the caller's transaction; a store of version 1 gets the tables that it lacks.
+    """Create what is missing, within the caller's transaction; an older store gets what it lacks.
 
     Raises:
         DatabaseError: the store ``origin`` has another schema version, or such tables that are not ours.
@@ -158,7 +149,8 @@ def create_schema(connection: sa.Connection, origin: str) -> None:
         )
     metadata.create_all(connection)
     held = connection.scalars(sa.select(schema_version.c.version)).all()
-    if list(held) == [1]:
+    if list(held) in ([1], [2]):
+        connection.execute(sa.text("ALTER TABLE decisions ADD COLUMN experiment TEXT"))
         connection.execute(sa.update(schema_version).values(version=SCHEMA_VERSION))
     elif not held:
         connection.execute(sa.insert(schema_version), {"version": SCHEMA_VERSION})
@@ -167,74 +159,3 @@ def create_schema(connection: sa.Connection, origin: str) -> None:
             f"{origin} has schema version {', '.join(map(str, held))}, this routelab knows {SCHEMA_VERSION}; "
             "use the routelab that wrote it, or another database"
         )
-
-
-def insert_rows(connection: sa.Connection, new: Iterable[Row], results: Iterable[Row]) -> list[str]:
-    """Write decision rows ``new``, then outcome rows ``results``, within the caller's transaction.
-
-    The log is append-only: what is there stays, so an id known once stays known.
-
-    Returns:
-        One sentence for each row that the log refused; all other rows are written.
-    """
-    refused: list[str] = []
-    for batch in _batches(new):
-        _insert_decisions(connection, batch, refused)
-    for batch in _batches(results):
-        _insert_outcomes(connection, batch, refused)
-    return refused
-
-
-def _batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
-    iterator = iter(rows)
-    while batch := list(islice(iterator, _IDS_PER_QUERY)):
-        yield batch
-
-
-def _insert_decisions(connection: sa.Connection, rows: Collection[Row], refused: list[str]) -> None:
-    query = sa.select(decisions.c.decision_id).where(decisions.c.decision_id.in_(_ids(rows)))
-    taken = set(connection.scalars(query))
-    accepted = []
-    for row in rows:
-        if row["decision_id"] in taken:
-            refused.append(f"decision_id {row['decision_id']!r} is in the log already; give each decision a new id")
-        else:
-            taken.add(row["decision_id"])
-            accepted.append(row)
-    if accepted:
-        connection.execute(sa.insert(decisions), accepted)
-
-
-def _insert_outcomes(connection: sa.Connection, rows: Collection[Row], refused: list[str]) -> None:
-    columns = (outcomes.c[name] for name in ("observed_at", *_CONTENT))
-    query = sa.select(decisions.c.decision_id, *columns).outerjoin_from(decisions, outcomes)
-    query = query.where(decisions.c.decision_id.in_(_ids(rows)))
-    # What each known decision has got; an outcome always has an observed_at.
-    held: dict[str, tuple[Any, ...] | None] = {
-        decision_id: None if observed_at is None else tuple(content)
-        for decision_id, observed_at, *content in connection.execute(query).all()
-    }
-    accepted = []
-    for row in rows:
-        decision_id = row["decision_id"]
-        if decision_id not in held:
-            refused.append(f"outcome of unknown decision_id {decision_id!r}; record and flush the decision first")
-        elif held[decision_id] is None:
-            held[decision_id] = _content(row)
-            accepted.append(row)
-        elif held[decision_id] != _content(row):
-            refused.append(f"decision_id {decision_id!r} has another outcome already; the first one stays")
-    if accepted:
-        connection.execute(sa.insert(outcomes), accepted)
-
-
-def insert_drift(
-    connection: sa.Connection, drift: Drift, detected_at: float, decisions: int, policy_version: str
-) -> None:
-    """Write one drift within the caller's transaction."""
-    found = {"detected_at": detected_at, "decisions": decisions, "policy_version": policy_version}
-    connection.execute(sa.insert(drifts), asdict(drift) | found)
-
-
-def _ids(rows: Collection[Row]) -> list[str]:
-    return [row["decision_id"] for row in rows]

@@ -2,39 +2,28 @@
 
 from __future__ import annotations
 
-import atexit
-import weakref
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from threading import RLock
-from typing import Any, Self
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
+from routelab.db_experiments import Exposure, read_experiment, read_exposures, read_shadows
 from routelab.db_reading import TrainingData, read_drifts, read_log, read_training_data
 from routelab.db_records import Decision, Outcome, RecordedTable, new_decision_id, table_decisions, table_outcomes
-from routelab.db_schema import (
-    Row,
-    create_schema,
-    decision_row,
-    decisions,
-    insert_drift,
-    insert_rows,
-    open_engine,
-    outcome_row,
-    outcomes,
-    transaction,
-)
+from routelab.db_schema import decisions, outcomes
+from routelab.db_store import Store
+from routelab.db_writing import decision_row, insert_drift, insert_rows, outcome_row
 from routelab.drift import Drift
 from routelab.errors import DatabaseError
 
-__all__ = ["Decision", "Outcome", "PerformanceDB", "TrainingData", "new_decision_id"]
+__all__ = ["Decision", "Exposure", "Outcome", "PerformanceDB", "TrainingData", "new_decision_id"]
 
 
-class PerformanceDB:
+class PerformanceDB(Store):
     """Append-only log of decisions and outcomes, joined by ``decision_id``.
 
     Rows are queued and written in one transaction by :meth:`flush`, which also runs when ``batch_size`` rows wait,
@@ -61,38 +50,13 @@ class PerformanceDB:
     (('a', 'b'), array([[ 1., nan]]))
     """
 
-    def __init__(self, url: str = "sqlite:///routelab.db", *, batch_size: int = 256) -> None:
-        if batch_size < 1:
-            raise DatabaseError(f"PerformanceDB.batch_size is {batch_size!r}; give an int ≥ 1")
-        self.batch_size = batch_size
-        self._lock = RLock()
-        self._decisions: list[Row] = []
-        self._outcomes: list[Row] = []
-        self._closed = False
-        try:
-            parsed = sa.make_url(url)
-        except sa.exc.ArgumentError:
-            # Not quoted, as it may hold a password.
-            raise DatabaseError("PerformanceDB.url is no SQLAlchemy URL; give 'sqlite:///routelab.db'") from None
-        self._origin = parsed.set(query={}).render_as_string(hide_password=True)
-        self._in_memory = parsed.get_backend_name() == "sqlite" and parsed.database in (None, "", ":memory:")
-        with self._reported():
-            self._engine = open_engine(parsed, shared_connection=self._in_memory)
-            try:
-                with transaction(self._engine) as connection:
-                    create_schema(connection, repr(self))
-            except BaseException:
-                self._engine.dispose()
-                raise
-        atexit.register(_close, weakref.ref(self))
-
     def record_decision(self, decision: Decision) -> None:
         """Queue one decision; raises as :meth:`flush` does."""
         self.record_decisions([decision])
 
     def record_decisions(self, decisions: Iterable[Decision]) -> None:
         """Queue decisions; raises as :meth:`flush` does."""
-        self._queue(self._decisions, [decision_row(decision) for decision in decisions])
+        self._queue("decisions", [decision_row(decision) for decision in decisions])
 
     def record_outcome(self, outcome: Outcome) -> None:
         """Queue one outcome; raises as :meth:`flush` does."""
@@ -100,7 +64,15 @@ class PerformanceDB:
 
     def record_outcomes(self, outcomes: Iterable[Outcome]) -> None:
         """Queue outcomes; raises as :meth:`flush` does."""
-        self._queue(self._outcomes, [outcome_row(outcome) for outcome in outcomes])
+        self._queue("outcomes", [outcome_row(outcome) for outcome in outcomes])
+
+    def record_exposure(self, exposure: Exposure) -> None:
+        """Queue one exposure; raises as :meth:`flush` does."""
+        self._queue("exposures", [asdict(exposure)])
+
+    def record_shadow(self, shadow: str, decision: Decision) -> None:
+        """Queue what the router called ``shadow`` would have chosen; raises as :meth:`flush` does."""
+        self._queue("shadows", [decision_row(decision) | {"shadow": shadow}])
 
     def record_table(
         self, table: RecordedTable, X: NDArray[np.floating[Any]], *, feature_set: str, policy: str = "table"
@@ -124,43 +96,13 @@ class PerformanceDB:
         new = map(decision_row, table_decisions(table, X, feature_set, policy))
         results = map(outcome_row, table_outcomes(table, feature_set, policy))
         with self._writing() as connection:
-            if refused := insert_rows(connection, new, results):
+            if refused := insert_rows(connection, {"decisions": new, "outcomes": results}):
                 raise DatabaseError(f"{self!r}: {refused[0]}; nothing was written, give another policy name")
 
     def record_drift(self, drift: Drift, *, detected_at: float, decisions: int, policy_version: str = "") -> None:
         """Log a drift at once: when it was detected (unix seconds), and after how many decisions of the router."""
         with self._writing() as connection:
             insert_drift(connection, drift, detected_at, decisions, policy_version)
-
-    def flush(self) -> None:
-        """Write the queue in one transaction; on disk when this returns.
-
-        Raises:
-            DatabaseError: the store failed, and the queue is kept for a later flush; or rows were refused
-                (a decision id twice, an outcome of an unknown decision, a second, different outcome): these
-                are dropped and named, all others are written. The same outcome again is no error.
-        """
-        with self._lock:
-            if not (self._decisions or self._outcomes):
-                return
-            with self._writing() as connection:
-                refused = insert_rows(connection, self._decisions, self._outcomes)
-            self._decisions.clear()
-            self._outcomes.clear()
-        if refused:
-            named = "; ".join(refused[:5]) + ("; …" if len(refused) > 5 else "")
-            raise DatabaseError(f"{self!r} refused {len(refused)} rows, all others are written: {named}")
-
-    def close(self) -> None:
-        """Flush and let go of the store; stays open when the store failed, so that nothing queued is lost."""
-        with self._lock:
-            try:
-                if not self._closed:
-                    self.flush()
-            finally:
-                if not (self._decisions or self._outcomes):
-                    self._closed = True
-                    self._engine.dispose()
 
     def count(self) -> tuple[int, int]:
         """Number of decisions and of outcomes."""
@@ -195,56 +137,29 @@ class PerformanceDB:
         with self._reading() as connection:
             return read_drifts(connection)
 
-    def __enter__(self) -> Self:
-        """The database itself."""
-        return self
+    def exposures(self, experiment: str | None = None) -> pd.DataFrame:
+        """Who was exposed to what, in the order of exposure: experiment, unit, variant, exposed_at (unix seconds).
 
-    def __exit__(self, *_: object) -> None:
-        """Close."""
-        self.close()
+        This, not :meth:`experiment`, counts the units of each variant: it also holds those without an outcome.
+        """
+        with self._reading() as connection:
+            return read_exposures(connection, experiment)
 
-    def __repr__(self) -> str:
-        return f"PerformanceDB({self._origin!r})"
+    def experiment(self, name: str) -> pd.DataFrame:
+        """The requests of an experiment that have an outcome, in the order of decision: one row each, for analysis.
 
-    def _queue(self, queue: list[Row], rows: Sequence[Row]) -> None:
-        with self._lock:
-            self._check_open()
-            queue.extend(rows)
-            if len(self._decisions) + len(self._outcomes) >= self.batch_size:
-                self.flush()
+        The columns are unit, variant, exposed_at, request_id, decided_at, observed_at, quality (NaN where not graded),
+        cost_usd, latency_s (NaN where unknown) and failed. Where a provider failed and another was asked, or a
+        request was made again under its ``request_id``, costs and latencies add up, and all else is that of the last
+        attempt that brought an answer, or of the last one if none did, which is what ``failed`` means.
 
-    @contextmanager
-    def _reading(self) -> Iterator[sa.Connection]:
-        self._check_open()
-        self.flush()
-        # A connection of its own never waits for writers; in memory there is only one connection.
-        guard: AbstractContextManager[object] = self._lock if self._in_memory else nullcontext()
-        with guard, self._reported(), self._engine.connect() as connection:
-            yield connection
+        Raises:
+            DatabaseError: nobody was exposed to an experiment of this name.
+        """
+        with self._reading() as connection:
+            return read_experiment(connection, name)
 
-    @contextmanager
-    def _writing(self) -> Iterator[sa.Connection]:
-        with self._lock, self._reported():
-            self._check_open()
-            with transaction(self._engine) as connection:
-                yield connection
-
-    @contextmanager
-    def _reported(self) -> Iterator[None]:
-        try:
-            yield
-        except sa.exc.SQLAlchemyError as error:
-            cause = getattr(error, "orig", None) or error
-            raise DatabaseError(
-                f"{self!r} failed: {cause}; see that it is a database and may be written, then try again"
-            ) from error
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise DatabaseError(f"{self!r} is closed; open it anew")
-
-
-def _close(reference: weakref.ref[PerformanceDB]) -> None:
-    """Close a database that is still in use when Python exits."""
-    if (db := reference()) is not None:
-        db.close()
+    def shadows(self) -> pd.DataFrame:
+        """What shadows would have chosen, in the order of decision; ``request_id`` joins it to :meth:`log`."""
+        with self._reading() as connection:
+            return read_shadows(connection)

@@ -73,6 +73,7 @@ class LLMRequest:
         unit_id: whoever is treated alike in an experiment (a user, a conversation).
         request_id: the caller's own name of the request.
         features: numbers of the caller's own (the ``x_…`` columns of a table, without the prefix).
+        experiment: whose variant answers it; ``ABRouter`` fills it in.
 
     Raises:
         RoutelabError: a field is out of its range, or not of its type.
@@ -90,6 +91,7 @@ class LLMRequest:
     unit_id: str | None = None
     request_id: str | None = None
     features: Mapping[str, float] = field(default_factory=dict)
+    experiment: str | None = None
 
     def __post_init__(self) -> None:
         """Check ranges and fill in what was left out."""

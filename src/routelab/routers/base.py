@@ -13,7 +13,7 @@ from routelab.policies import Choice, Policy
 from routelab.providers import Completion, Price, Provider, ProviderError, ProviderPool
 from routelab.request import LLMRequest, is_finite
 from routelab.routers.deciding import DecidingRouter
-from routelab.routers.decision import PriceChange, RoutingDecision, typical_cost
+from routelab.routers.decision import AFTER_FAILURE, PriceChange, RoutingDecision, typical_cost
 from routelab.routers.pending import Pending, check_same
 
 _KEPT_CHANGES = 100  # of the prices of a provider
@@ -103,7 +103,7 @@ class Router(DecidingRouter):
         expected = policy.predict(x[None, :])
         scores = expected.scores(objective)[0]
         choice = Choice(max(left, key=lambda j: scores[j]), 1.0, expected)
-        certain, label = np.eye(len(scores))[choice.arm], f"{type(policy).__name__} after failure"
+        certain, label = np.eye(len(scores))[choice.arm], f"{type(policy).__name__}{AFTER_FAILURE}"
         return self._commit(request, x, policy, objective, choice, lambda: certain, label, owed)
 
     def _await_grade(self, decision_id: str, completion: Completion) -> None:

@@ -12,6 +12,9 @@ from routelab.providers import Price, Provider
 from routelab.reduction import Matrix
 from routelab.request import LLMRequest
 
+#: Ends the policy's name where the choice was made among the providers that had not failed yet.
+AFTER_FAILURE = " after failure"
+
 
 @dataclass(frozen=True, slots=True)
 class RoutingDecision:
@@ -60,6 +63,7 @@ class RoutingDecision:
             policy_version=str(policy_version),
             objective=asdict(self.objective),
             unit_id=request.unit_id,
+            experiment=request.experiment,
             prompt_sha256=hashlib.sha256(request.prompt.encode()).hexdigest() if request.prompt else None,
         )
 

@@ -1,0 +1,81 @@
+"""DelegatingRouter: the interface of a router, for whatever has other routers do the work."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import replace
+from typing import Any
+
+from routelab.db_records import new_decision_id
+from routelab.errors import ExperimentError
+from routelab.performance_db import PerformanceDB
+from routelab.providers import Completion, Provider
+from routelab.request import LLMRequest
+from routelab.routers import OnlineMLRouter, Router, RoutingDecision, RoutingResult
+
+
+class DelegatingRouter(ABC):
+    """Has each request answered by one of its routers, and hands feedback on to the one that decided.
+
+    Attributes:
+        last_decision: the latest one.
+    """
+
+    last_decision: RoutingDecision | None = None
+
+    @abstractmethod
+    def _enter(self, request: LLMRequest) -> tuple[Router, LLMRequest]:
+        """Note what is to be noted; who answers, and the request as the log is to know it."""
+
+    @abstractmethod
+    def _decider(self, decision_id: str) -> Router:
+        """The router that made a decision; any, which asks the log, where none remembers it."""
+
+    def decide(self, request: LLMRequest) -> RoutingDecision:
+        """Choose a provider; the decision is recorded, nothing is executed."""
+        router, entered = self._enter(request)
+        self.last_decision = router.decide(entered)
+        return self.last_decision
+
+    async def route(self, request: LLMRequest) -> Provider:
+        """The provider that should answer ``request``; the decision is recorded, its id is in ``last_decision``."""
+        return self.decide(request).provider
+
+    async def complete(self, request: LLMRequest) -> tuple[RoutingDecision, Completion]:
+        """Route ``request`` and have it answered; see ``Router.complete``."""
+        router, entered = self._enter(request)
+        self.last_decision, completion = await router.complete(entered)
+        return self.last_decision, completion
+
+    async def route_and_learn(self, request: LLMRequest) -> RoutingResult:
+        """The same, and graded where the router is an ``OnlineMLRouter`` with a grader."""
+        router, entered = self._enter(request)
+        if isinstance(router, OnlineMLRouter):
+            result = await router.route_and_learn(entered)
+        else:
+            decision, completion = await router.complete(entered)
+            result = RoutingResult(decision, completion, completion.quality)
+        self.last_decision = result.decision
+        return result
+
+    def record_outcome(self, decision_id: str, **outcome: Any) -> None:
+        """Join the outcome of a decision, however late; see ``Router.record_outcome``."""
+        self._decider(decision_id).record_outcome(decision_id, **outcome)
+
+    def grade(self, decision_id: str, quality: float) -> None:
+        """Grade in [0, 1] an answer that its provider did not grade; see ``Router.grade``."""
+        self._decider(decision_id).grade(decision_id, quality)
+
+
+def share_log(name: str, router: Router, db: PerformanceDB) -> Router:
+    """``router``, which logs to ``db``; ExperimentError where it has another log."""
+    if router.db is None:
+        router.db = db
+    if router.db is not db:
+        raise ExperimentError(f"the router of {name!r} has another log, {router.db!r}; give all of them one db")
+    return router
+
+
+def named(request: LLMRequest) -> LLMRequest:
+    """``request`` with a name, which all its attempts and whatever is noted of it share in the log."""
+    return request if request.request_id else replace(request, request_id=new_decision_id())

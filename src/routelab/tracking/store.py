@@ -1,0 +1,92 @@
+"""The one store of the project: where it is, how it is opened, and what its errors say."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from routelab.errors import RoutelabError
+
+EXPERIMENT = "routelab"
+_DATABASE = "mlflow.db"
+_chosen_uris = [""]
+
+
+def project_root(start: str | Path | None = None) -> Path:
+    """The folder of ``dvc.yaml`` at or above ``start``; for a DVC experiment's temporary copy, that of its origin.
+
+    Raises:
+        RoutelabError: no such folder.
+    """
+    here = Path(start or Path.cwd()).resolve()
+    for folder in (here, *here.parents):
+        if (folder / "dvc.yaml").is_file():
+            parts = folder.parts
+            if ".dvc" in parts:  # <root>/.dvc/tmp/exps/…: queued experiments run in a copy inside the project
+                return Path(*parts[: parts.index(".dvc")])
+            return folder
+    raise RoutelabError(f"{here} is in no routelab project (no dvc.yaml above it); change into one")
+
+
+def use_store(start: str | Path | None = None) -> str:
+    """Point MLflow to the project's one store, from wherever Python runs; returns its URI.
+
+    ``MLFLOW_TRACKING_URI`` wins where it is set; otherwise it is ``mlflow.db`` at the project's root.
+    """
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    import mlflow
+
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    if not uri or uri == _chosen_uris[-1]:
+        uri = f"sqlite:///{project_root(start) / _DATABASE}"
+        _chosen_uris.append(uri)  # set_tracking_uri exports it, and it must not pass for the user's own choice later
+    mlflow.set_tracking_uri(uri)
+    return uri
+
+
+def experiment_id() -> str:
+    """The project's one experiment, made where it is missing."""
+    import mlflow
+
+    found = mlflow.get_experiment_by_name(EXPERIMENT)
+    if found is not None:
+        return str(found.experiment_id)
+    # without an absolute folder, artifacts would land in whatever folder Python was started from
+    database = Path(mlflow.get_tracking_uri().removeprefix("sqlite:///"))
+    location = (database.parent / "mlartifacts").as_uri() if database.name == _DATABASE else None
+    # the UI opens an experiment of this kind on its runs, not on a page for chat traces
+    tags = {"mlflow.experimentKind": "custom_model_development"}
+    return str(mlflow.create_experiment(EXPERIMENT, artifact_location=location, tags=tags))
+
+
+@contextmanager
+def store_errors() -> Iterator[None]:
+    """What MLflow raises, as one ``RoutelabError`` that names the store, without passwords in its URI."""
+    import mlflow
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (mlflow.exceptions.MlflowException, SQLAlchemyError) as error:
+        told = f"MLflow store {mlflow.get_tracking_uri()}: {str(error).splitlines()[0]}"
+        raise RoutelabError(
+            f"{re.sub(r'//[^/@ ]*@', '//', told)}; see that it is up and can be written, "
+            "or set MLFLOW_TRACKING_URI to another (unset: mlflow.db of the project)"
+        ) from error
+
+
+def check_store() -> None:
+    """Open the store, so that a stage fails before it has written anything.
+
+    Raises:
+        RoutelabError: the store cannot be reached or used.
+    """
+    use_store()
+    with store_errors():
+        experiment_id()
