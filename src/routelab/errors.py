@@ -27,3 +27,7 @@ class PolicyError(RoutelabError):
 
 class DatabaseError(RoutelabError):
     """PerformanceDB was asked for something that it does not hold, or its store cannot be used."""
+
+
+class OffPolicyError(RoutelabError):
+    """A log cannot be read for off-policy evaluation, or does not support the question asked of it."""
