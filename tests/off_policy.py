@@ -1,21 +1,24 @@
-"""Logs with a known truth: prompts of a table drawn with replacement, one provider each; the truth is the table's mean."""
+"""Logs with a known truth, the mean of a table: its prompts drawn with replacement, one provider each."""
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
 from routelab import Objective, PerformanceTable, RequestFeaturizer, load_source
-from routelab.evaluation.ope import LoggedData
+from routelab.evaluation.ope import LoggedData, LowSampleWarning, evaluate, predicted_rewards, rank
 from routelab.policies import POLICIES, FixedPolicy, Policy, RidgePolicy
 from routelab.tables.synthetic import World
 
 Floats = NDArray[np.float64]
 # Each is sometimes best somewhere: quality per USD.
+QUALITY = Objective()
 OBJECTIVES = {"paretobandit": Objective(cost_weight=5.0), "synthetic": Objective(cost_weight=20.0)}
 NAMES = ("train-means", "random-mix", "rule", "knn", "ridge", "cluster", "forest")
 
@@ -40,7 +43,7 @@ class Replayed:
     policies: dict[str, Floats]
     base: Floats
 
-    def truth(self, name: str, objective: Objective = Objective()) -> float:
+    def truth(self, name: str, objective: Objective = QUALITY) -> float:
         return float((self.policies[name] * objective.utility(self.quality, self.cost)).sum(axis=1).mean())
 
     def draw(self, n: int, epsilon: float, seed: int) -> tuple[LoggedData, NDArray[np.intp]]:
@@ -61,7 +64,7 @@ class Replayed:
         return log, prompt
 
 
-def replayed(source: str, *, forest_trees: int = 50) -> Replayed:
+def replayed(source: str) -> Replayed:
     """The ten policies: seven of ``NAMES`` at the source's objective, and three providers fixed.
 
     A forest at another trade-off (quality alone) logs.
@@ -77,7 +80,7 @@ def replayed(source: str, *, forest_trees: int = 50) -> Replayed:
         policies[name] = fitted(POLICIES[name](), X, train).action_probabilities(Z, objective)
     for provider in picked(train):
         policies[f"fixed:{provider}"] = fitted(FixedPolicy(provider), X, train).action_probabilities(Z, objective)
-    base = fitted(RidgePolicy(), X, train).action_probabilities(Z, Objective())
+    base = fitted(RidgePolicy(), X, train).action_probabilities(Z, QUALITY)
     return Replayed(few, evaluation.quality, evaluation.cost, evaluation.providers, policies, base)
 
 
@@ -89,3 +92,53 @@ def picked(table: PerformanceTable) -> list[str]:
     """The cheapest provider, the dearest and one between."""
     order = np.argsort(np.nanmean(table.cost, axis=0))
     return [table.providers[order[place]] for place in (0, len(order) // 2, -1)]
+
+
+def coverage(
+    world: Replayed, epsilon: float, logs: int, *, name: str = "forest", decisions: int = 2000, first: int = 0
+) -> pd.DataFrame:
+    """How often intervals of the mean quality of a policy hold the truth, and whether the log warned.
+
+    A row per log, kind of interval and estimator: covered, width, value and few.
+    """
+    truth, rows = world.truth(name), []
+    for seed in range(first, first + logs):
+        log, prompt = world.draw(decisions, epsilon, seed)
+        target = {name: world.policies[name][prompt]}
+        predictions = predicted_rewards(log, ["quality"], seed=seed)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", LowSampleWarning)
+            for interval in ("bootstrap", "bernstein"):
+                found = evaluate(
+                    log,
+                    target,
+                    estimators=["dr", "snips"],
+                    metrics=["quality"],
+                    interval=interval,
+                    n_resamples=400,
+                    predictions=predictions,
+                    seed=seed,
+                )
+                covered = (found["low"] <= truth) & (truth <= found["high"])
+                width, few = found["high"] - found["low"], len(caught) > 0
+                rows.append(
+                    found[["estimator", "value"]].assign(interval=interval, covered=covered, width=width, few=few)
+                )
+    return pd.concat(rows, ignore_index=True).assign(error=lambda held: held["value"] - truth)
+
+
+def rank_agreement(world: Replayed, metric: str, objective: Objective, logs: int, *, first: int = 0) -> Floats:
+    """Kendall's τ (logs,) between the ranking of the ten policies and the truth; ties within .005 do not count."""
+    truth = np.array([world.truth(name, objective if metric == "utility" else QUALITY) for name in world.policies])
+    agreement = []
+    for seed in range(first, first + logs):
+        log, prompt = world.draw(5000, 0.1, seed)
+        targets = {name: probabilities[prompt] for name, probabilities in world.policies.items()}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", LowSampleWarning)
+            ranked = rank(log, targets, objective=objective, metric=metric, n_resamples=100, seed=seed)
+        value = ranked.set_index("policy")["value"].loc[list(targets)].to_numpy()
+        true_gap, gap = (np.subtract.outer(one, one)[np.triu_indices(len(one), 1)] for one in (truth, value))
+        counted = abs(true_gap) > 0.005
+        agreement.append(np.sign(true_gap * gap)[counted].mean())
+    return np.array(agreement)

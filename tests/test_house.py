@@ -33,6 +33,7 @@ ROOMS = [
     "routers evaluation plots",
     "metrics params served_policy",
     "benchmark",
+    "ope_cli",
     "tracking",
     "stages cli",
 ]

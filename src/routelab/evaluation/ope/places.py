@@ -49,7 +49,8 @@ class Place:
         variances, axes = np.linalg.eigh(self.covariance * chi2.ppf(level, 2))
         half_axes = np.sqrt(variances.clip(0.0)) * axes
         around = np.column_stack([np.cos(angle), np.sin(angle)]) @ half_axes.T
-        return np.array([self.cost, self.quality]) + around
+        border: Floats = np.array([self.cost, self.quality]) + around
+        return border
 
 
 def places(
