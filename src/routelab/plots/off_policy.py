@@ -44,17 +44,19 @@ def plot_estimators(
             rows = held[held["estimator"] == name].set_index("policy").reindex(policies)
             y = np.arange(len(policies)) + (place - (len(estimators) - 1) / 2.0) * 0.8 / len(estimators)
             ax.hlines(y, rows["low"], rows["high"], color=colours[place], linewidth=2)
-            sure = np.where(rows["warning"].fillna("") == "", 1.0, np.nan)
+            sure = np.where(rows["warning"] == "", 1.0, np.nan)
             mark = _MARKS[place % len(_MARKS)]
             ax.plot(rows["value"], y, mark, color=colours[place], markerfacecolor="white", label="_doubtful")
             ax.plot(rows["value"] * sure, y, mark, color=colours[place], label=name)
         for policy, value in (truth or {}).items():
             at = policies.index(policy)
-            ax.vlines(value, at - 0.45, at + 0.45, color="0.35", linestyle="--")
+            ax.vlines(value, at - 0.45, at + 0.45, color="0.35", linestyle="--", label="truth" if at == 0 else None)
+        if (held["warning"] != "").any():
+            ax.plot([], [], "o", color="0.35", markerfacecolor="white", label="hollow: beware,\nsee its warning")
         ax.set_yticks(range(len(policies)), policies)
         ax.set_ylim(len(policies) - 0.5, -0.5)
         ax.grid(visible=False, axis="y")
-        ax.set_xlabel(f"{_UNITS[metric]}, estimated from the log, 95 % interval")
+        ax.set_xlabel(f"{_UNITS[metric]}, estimated from the log, with intervals")
         ax.set_title(title or _finding(held, metric), loc="left")
         ax.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
     return ax
