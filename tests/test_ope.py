@@ -18,7 +18,10 @@ Floats = NDArray[np.float64]
 
 @pytest.fixture(scope="module")
 def world() -> Replayed:
-    """600 prompts, three providers of which one is cheap and fails on hard prompts; ten policies between them."""
+    """600 prompts, three providers of which one is cheap and fails on hard prompts; ten policies between them.
+
+    Without features the reward models are cross-fitted means, which takes no time.
+    """
     rng = np.random.default_rng(0)
     X = rng.random((600, 3))
     ability = np.column_stack([1.0 - X[:, 0], 0.5 + 0.3 * X[:, 1], np.full(600, 0.75)])
@@ -28,21 +31,21 @@ def world() -> Replayed:
     policies |= {f"greedy {w}": np.eye(3)[(ability - w * cost).argmax(axis=1)] for w in (0, 10, 40)}
     policies |= {f"easy {h}": np.eye(3)[np.where(X[:, 0] < h, 0, 2)] for h in (0.2, 0.4, 0.7)}
     policies["forest"] = np.eye(3)[np.where(X[:, 0] < 0.5, 0, 1)]
-    return Replayed(X, quality, cost, ("0", "1", "2"), policies, policies["greedy 10"])
+    return Replayed(X[:, :0], quality, cost, ("0", "1", "2"), policies, policies["greedy 10"])
 
 
 def test_intervals_of_uniform_logs_hold_the_truth_as_often_as_they_say(world: Replayed) -> None:
-    held = coverage(world, 1.0, 250)
+    held = coverage(world, 1.0, 200, decisions=500)
     by = held.groupby(["interval", "estimator"])["covered"].mean()
-    assert by.loc["bootstrap"].between(0.915, 0.985).all()  # 2.5 standard errors of .95
+    assert by.loc["bootstrap"].between(0.91, 0.99).all()  # 2.6 standard errors of .95
     assert by.loc["bernstein"].min() >= 0.95
     assert not held["few"].any()
 
 
 def test_little_exploration_is_told_and_covered_nearly(world: Replayed) -> None:
-    held = coverage(world, 0.1, 150)
+    held = coverage(world, 0.1, 100, decisions=1000)
     by = held.groupby(["interval", "estimator"])["covered"].mean()
-    assert by.loc["bootstrap"].min() >= 0.87
+    assert by.loc["bootstrap"].min() >= 0.85
     assert held["few"].all()
 
 
@@ -55,15 +58,15 @@ def test_simultaneous_intervals_hold_all_values_and_ranks_at_once(world: Replaye
     truth = np.array([world.truth(name) for name in world.policies])
     true_rank = 1 + (truth[None, :] > truth[:, None]).sum(axis=1)
     all_values, all_ranks, decided = [], [], []
-    for seed in range(120):
-        log, prompt = world.draw(1000, 1.0, seed)
+    for seed in range(100):
+        log, prompt = world.draw(600, 1.0, seed)
         targets = {name: probabilities[prompt] for name, probabilities in world.policies.items()}
         found = rank(log, targets, n_resamples=300, seed=seed).set_index("policy").loc[list(targets)]
         all_values.append(((found["low"] <= truth) & (truth <= found["high"])).all())
         all_ranks.append(((found["rank_low"] <= true_rank) & (true_rank <= found["rank_high"])).all())
         decided.append((found["rank_high"] - found["rank_low"]).mean())
-    assert np.mean(all_values) >= 0.89  # 3 standard errors below .95
-    assert np.mean(all_ranks) >= 0.89
+    assert np.mean(all_values) >= 0.88  # 3 standard errors below .95
+    assert np.mean(all_ranks) >= 0.88
     assert np.mean(decided) < 6.0  # of the 9 that nothing decided would be
 
 
