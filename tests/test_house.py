@@ -34,6 +34,7 @@ ROOMS = [
     "routers evaluation plots",
     "metrics params served_policy abtest",
     "benchmark",
+    "ope_cli",
     "tracking",
     "stages cli",
 ]

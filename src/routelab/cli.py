@@ -152,6 +152,35 @@ def replay(
         write_json(json_out, reports if len(reports) > 1 else reports[0])
 
 
+@app.command()
+def ope(
+    log: Annotated[str, typer.Argument(help="A router's log: database URL, .db, or a .parquet, .csv or .jsonl file.")],
+    policies: Annotated[
+        list[str],
+        typer.Option("--policy", help="Folder of a saved policy, fixed:PROVIDER, uniform or logged; may be repeated."),
+    ],
+    cost_weight: Annotated[float, typer.Option(min=0.0, help="Quality per USD that policies serve.")] = 0.0,
+    estimators: Annotated[str, typer.Option(help="Names with commas between; all when left out.")] = "",
+    seed: Annotated[int, typer.Option(min=0, max=10**9, help="Of everything random.")] = 0,
+    json_out: Json = None,
+) -> None:
+    """Say from a log what other policies would have brought, how surely, and which is best."""
+    from routelab.files import write_json
+    from routelab.ope_cli import ope_lines, ope_report, read_log
+    from routelab.policies.objective import Objective
+
+    if json_out is not None:
+        _check_writable(json_out)
+    names = [name.strip() for name in estimators.split(",") if name.strip()]
+    report = ope_report(
+        read_log(log), policies, objective=Objective(cost_weight=cost_weight), estimators=names, seed=seed
+    )
+    for line in ope_lines(report):
+        typer.echo(line)
+    if json_out is not None:
+        write_json(json_out, report)
+
+
 def _check_writable(path: Path) -> None:
     """Put a file beside ``path`` and remove it, as a report will be written there first.
 

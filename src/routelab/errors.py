@@ -31,3 +31,7 @@ class DatabaseError(RoutelabError):
 
 class ExperimentError(RoutelabError):
     """An experiment cannot be as it was described: a wrong allocation, a unit without a name, a test that ended."""
+
+
+class OffPolicyError(RoutelabError):
+    """A log cannot be read for off-policy evaluation, or does not support the question asked of it."""

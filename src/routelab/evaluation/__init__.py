@@ -9,6 +9,7 @@ _MODULES = (
     "crossfit",
     "curves",
     "frontier",
+    "ope",
     "regret",
     "replay",
     "scenarios",

@@ -3,6 +3,7 @@
 from routelab.plots.experiments import plot_sequence
 from routelab.plots.frontier import HULL, plot_frontier
 from routelab.plots.learning import plot_adaptation, plot_budgets, plot_regret
+from routelab.plots.off_policy import plot_estimators
 from routelab.plots.shares import plot_importance, plot_shares
 from routelab.plots.theme import PALETTE, new_axes, save_figure, theme
 
@@ -12,6 +13,7 @@ __all__ = [
     "new_axes",
     "plot_adaptation",
     "plot_budgets",
+    "plot_estimators",
     "plot_frontier",
     "plot_importance",
     "plot_regret",

@@ -1,0 +1,234 @@
+"""LoggedData: what a router did, with which probability, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from routelab.arrays import Floats, float_array
+from routelab.errors import OffPolicyError
+from routelab.policies.objective import Objective
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from routelab.performance_db import PerformanceDB
+
+#: Probabilities of a row may miss 1, and the propensity its probability, by what quadrature and rounding cost.
+TOLERANCE = 2e-3
+METRICS = ("quality", "cost", "latency")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LoggedData:
+    """n logged decisions among k providers, checked.
+
+    An outcome that is NaN was not observed; that row is left out of the estimates of that outcome, as if it were
+    missing by chance. A failed call has quality 0, as routers record it; what was asked instead is no decision of a
+    policy and not here.
+
+    Args:
+        action: (n,) column of the provider that was chosen.
+        quality: (n,) in [0, 1], NaN = not graded.
+        propensity: (n,) logged probability of ``action``, in (0, 1].
+        providers: names of the k columns.
+        cost: (n,) USD ≥ 0, NaN = unknown; or None.
+        latency: (n,) seconds ≥ 0, NaN = unknown; or None.
+        X: (n, p) features that policies see; None where no policy is to be asked.
+        probabilities: (n, k) all logged probabilities, 0 = could not be chosen; or None.
+        units: (n,) rows of one unit (user, or else request) are resampled and folded together; None = all independent.
+
+    Raises:
+        OffPolicyError: a column of another length, or a value out of its range: names column, row and remedy.
+
+    >>> log = LoggedData([0, 1], [1.0, 0.5], [0.9, 0.1], ("a", "b"), probabilities=[[0.9, 0.1], [0.9, 0.1]])
+    >>> log.n, log.k, log.latency
+    (2, 2, array([nan, nan]))
+    >>> LoggedData([0], [1.0], [0.0], ("a", "b"))
+    Traceback (most recent call last):
+    ...
+    routelab.errors.OffPolicyError: propensity[0] is 0.0; give a number in (0, 1], as the router logged it
+    """
+
+    action: NDArray[np.intp]
+    quality: Floats
+    propensity: Floats
+    providers: tuple[str, ...]
+    cost: Floats
+    latency: Floats
+    X: NDArray[np.floating[Any]]
+    probabilities: Floats | None
+    units: NDArray[np.intp]
+
+    def __init__(
+        self,
+        action: ArrayLike,
+        quality: ArrayLike,
+        propensity: ArrayLike,
+        providers: tuple[str, ...],
+        *,
+        cost: ArrayLike | None = None,
+        latency: ArrayLike | None = None,
+        X: ArrayLike | None = None,
+        probabilities: ArrayLike | None = None,
+        units: ArrayLike | None = None,
+    ) -> None:
+        chosen, k = np.asarray(action), len(providers)
+        n = chosen.size
+        if chosen.ndim != 1 or not n or k < 1 or len(set(providers)) != k:
+            raise OffPolicyError(
+                f"action has shape {chosen.shape}, providers are {providers}; give one decision or more, and each "
+                "provider once"
+            )
+        _refuse("action", chosen, (chosen < 0) | (chosen >= k) | (chosen % 1 != 0), f"give a column in [0, {k})")
+        p = _column("propensity", propensity, n)
+        _refuse("propensity", p, ~((p > 0.0) & (p <= 1.0)), "give a number in (0, 1], as the router logged it")
+        columns: dict[str, Any] = {
+            "action": chosen.astype(np.intp),
+            "quality": _outcome("quality", quality, n, 1.0),
+            "propensity": p,
+            "providers": tuple(map(str, providers)),
+            "cost": _outcome("cost", cost, n, np.inf),
+            "latency": _outcome("latency", latency, n, np.inf),
+            "X": np.zeros((n, 0)) if X is None else float_array("X", X, ndim=2),
+            "probabilities": None if probabilities is None else _logged_probabilities(probabilities, chosen, p, k),
+            "units": np.arange(n) if units is None else np.unique(np.asarray(units), return_inverse=True)[1],
+        }
+        for name in ("X", "units"):
+            if len(columns[name]) != n:
+                raise OffPolicyError(f"{name} has {len(columns[name])} rows, action {n}; give one per decision")
+        for name, value in columns.items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def n(self) -> int:
+        """Number of decisions."""
+        return len(self.action)
+
+    @property
+    def k(self) -> int:
+        """Number of providers."""
+        return len(self.providers)
+
+    @property
+    def counts(self) -> NDArray[np.intp]:
+        """How often each provider (k,) was chosen."""
+        return np.bincount(self.action, minlength=self.k)
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Those of quality, cost and latency that were observed at least once."""
+        return tuple(name for name in METRICS if not np.isnan(getattr(self, name)).all())
+
+    def reward(self, metric: str, objective: Objective = Objective()) -> Floats:
+        """Outcomes (n,) of "quality", "cost", "latency", or the "utility" under ``objective``; NaN = unknown.
+
+        Raises:
+            OffPolicyError: another name.
+        """
+        if metric not in (*METRICS, "utility"):
+            raise OffPolicyError(f"metric {metric!r} is unknown; give one of {', '.join(METRICS)}, utility")
+        if metric == "utility":
+            return objective.utility(self.quality, self.cost, self.latency)
+        values: Floats = getattr(self, metric)
+        return values
+
+    @classmethod
+    def from_frame(cls, frame: pd.DataFrame, *, providers: tuple[str, ...] | None = None) -> Self:
+        """Decisions from a frame with a row each; :func:`routelab.evaluation.ope.frames.columns_of` says its columns.
+
+        Raises:
+            OffPolicyError: a column is missing, or a value out of its range.
+        """
+        from routelab.evaluation.ope.frames import columns_of
+
+        return cls(**columns_of(frame, providers))
+
+    @classmethod
+    def from_db(cls, db: PerformanceDB, *, feature_set: str | None = None, policy: str | None = None) -> Self:
+        """Decisions with an outcome from a router's log; those of one feature set and one policy where told.
+
+        Raises:
+            OffPolicyError: no such decision has an outcome, or the log holds several feature sets.
+        """
+        frame = db.log()
+        for name, value in (("feature_set", feature_set), ("policy", policy)):
+            frame = frame if value is None else frame[frame[name] == value]
+        return cls.from_frame(frame)
+
+    @classmethod
+    def from_open_bandit(cls, feedback: Mapping[str, Any], providers: tuple[str, ...] | None = None) -> Self:
+        """Decisions from the dictionary of the Open Bandit Pipeline (Saito et al., 2021); the reward is the quality.
+
+        Its keys: ``n_actions``, ``action``, ``reward``, ``pscore``, and where given ``context`` and ``pi_b``
+        (n, k, 1). Providers are called "0", "1", … unless told.
+
+        Raises:
+            OffPolicyError: a key is missing, or actions have several positions.
+        """
+        missing = [key for key in ("n_actions", "action", "reward", "pscore") if feedback.get(key) is None]
+        if missing:
+            raise OffPolicyError(f"the bandit feedback has no {', '.join(map(repr, missing))}; give all keys")
+        if feedback.get("position") is not None and np.any(np.asarray(feedback["position"])):
+            raise OffPolicyError("the bandit feedback has several positions; a router fills one, set position to None")
+        logged = feedback.get("pi_b")
+        return cls(
+            feedback["action"],
+            feedback["reward"],
+            feedback["pscore"],
+            providers or tuple(map(str, range(int(feedback["n_actions"])))),
+            X=feedback.get("context"),
+            probabilities=None if logged is None else np.asarray(logged)[:, :, 0],
+        )
+
+    def to_open_bandit(self) -> dict[str, Any]:
+        """The graded decisions as a dictionary of the Open Bandit Pipeline."""
+        graded = ~np.isnan(self.quality)
+        logged = {} if self.probabilities is None else {"pi_b": self.probabilities[graded, :, None]}
+        return logged | {
+            "n_rounds": int(graded.sum()),
+            "n_actions": self.k,
+            "context": self.X[graded],
+            "action": self.action[graded],
+            "position": None,
+            "reward": self.quality[graded],
+            "pscore": self.propensity[graded],
+        }
+
+
+def _column(name: str, values: ArrayLike, n: int) -> Floats:
+    try:
+        array = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise OffPolicyError(f"{name} is not all numbers ({error}); give one per decision") from None
+    if array.shape != (n,):
+        raise OffPolicyError(f"{name} has shape {array.shape}, action ({n},); give one number per decision")
+    return array
+
+
+def _outcome(name: str, values: ArrayLike | None, n: int, highest: float) -> Floats:
+    array = np.full(n, np.nan) if values is None else _column(name, values, n)
+    bad = (array < 0.0) | (array > highest) | np.isinf(array)
+    _refuse(name, array, bad, f"give a finite number in [0, {highest:g}], or NaN where unknown")
+    return array
+
+
+def _refuse(name: str, values: NDArray[Any], bad: NDArray[np.bool_], remedy: str) -> None:
+    if bad.any():
+        row = int(bad.argmax())
+        raise OffPolicyError(f"{name}[{row}] is {values[row]}; {remedy}")
+
+
+def _logged_probabilities(values: ArrayLike, action: NDArray[Any], propensity: Floats, k: int) -> Floats:
+    logged = float_array("probabilities", values, ndim=2)
+    if logged.shape != (len(action), k):
+        raise OffPolicyError(f"probabilities have shape {logged.shape}; give one row per decision, {(len(action), k)}")
+    sums, chosen = logged.sum(axis=1), logged[np.arange(len(action)), action]
+    wrong = (logged < 0.0).any(axis=1) | (abs(sums - 1.0) > TOLERANCE)
+    _refuse("probabilities", logged, wrong, "give numbers ≥ 0 that sum to 1")
+    _refuse("propensity", propensity, abs(chosen - propensity) > TOLERANCE, "it is not the probability of the action")
+    return logged

@@ -1,0 +1,124 @@
+"""What every question to a log needs first: policies as probabilities, support, predictions; then terms."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from routelab.arrays import Floats, float_array
+from routelab.errors import OffPolicyError
+from routelab.evaluation.ope.diagnostics import LowSampleWarning, Overlap, check_support, overlap
+from routelab.evaluation.ope.estimators import ESTIMATORS, MODEL_BASED, TUNED, Rows, Terms
+from routelab.evaluation.ope.intervals import by_unit
+from routelab.evaluation.ope.logged import LoggedData
+from routelab.evaluation.ope.rewards import predicted_rewards
+from routelab.evaluation.ope.targets import Target, targets_of
+from routelab.evaluation.ope.tuning import candidate_levels, slope
+from routelab.policies.objective import Objective
+
+Predictions = Mapping[str, Floats]
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """A log with the policies asked about.
+
+    Args:
+        log: n decisions among k providers.
+        objective: of the policies, and of the utility.
+        targets: probabilities (n, k) of each policy, by name.
+        overlaps: how the log meets them.
+        predictions: (n, k) of each metric, empty where no estimator needs them.
+    """
+
+    log: LoggedData
+    objective: Objective
+    targets: dict[str, Floats]
+    overlaps: dict[str, Overlap]
+    predictions: Predictions
+
+    @classmethod
+    def of(
+        cls,
+        log: LoggedData,
+        policies: Mapping[str, Target],
+        objective: Objective,
+        estimators: Iterable[str],
+        metrics: Sequence[str],
+        *,
+        predictions: Predictions | None = None,
+        model: Any = None,
+        folds: int = 5,
+        max_unsupported: float = 0.01,
+        seed: int = 0,
+    ) -> Study:
+        """Check the question, refuse what the log does not support, and learn the reward models where needed.
+
+        Raises:
+            OffPolicyError: an unknown estimator, a metric that was never observed, or no support.
+        """
+        if unknown := [name for name in estimators if name not in ESTIMATORS | TUNED]:
+            raise OffPolicyError(f"estimator {unknown[0]!r} is unknown; give {', '.join(ESTIMATORS | TUNED)}")
+        for metric in metrics:
+            if np.isnan(log.reward(metric, objective)).all():
+                raise OffPolicyError(f"no decision of the log has a {metric}; leave that metric out")
+        targets = targets_of(log, policies, objective)
+        overlaps = {name: overlap(log, probabilities) for name, probabilities in targets.items()}
+        for name, probabilities in targets.items():
+            check_support(name, log, probabilities, overlaps[name], max_unsupported)
+            if overlaps[name].few:
+                warnings.warn(f"{name}: {overlaps[name].warning()}", LowSampleWarning, stacklevel=3)
+        if not MODEL_BASED.intersection(estimators):
+            predictions = {}
+        elif predictions is None:
+            parts = dict.fromkeys(part for metric in metrics for part in parts_of(metric, objective))
+            predictions = predicted_rewards(log, parts, model=model, folds=folds, seed=seed)
+        return cls(log, objective, targets, overlaps, predictions)
+
+    def terms(self, policy: str, estimator: str, metric: str) -> tuple[Terms, float | None]:
+        """Terms (g, 4) of the g units, and the level that was chosen for a tuned estimator."""
+        log = self.log
+        predicted = self._predicted(metric) if estimator in MODEL_BASED else None
+        reward = log.reward(metric, self.objective)
+        rows = Rows.of(log.action, reward, log.propensity, self.targets[policy], predicted)
+        if estimator in ESTIMATORS:
+            return by_unit(ESTIMATORS[estimator](rows), log.units), None
+        tuned = TUNED[estimator]
+        level = slope(tuned, rows, candidate_levels(estimator, rows.weight))
+        return by_unit(tuned(rows, level), log.units), level
+
+    def _predicted(self, metric: str) -> Floats:
+        """Predictions (n, k) of a metric; those of the utility follow from its parts."""
+        held = {}
+        for part in parts_of(metric, self.objective):
+            if part not in self.predictions:
+                raise OffPolicyError(f"no predictions of {part} are given; give them by name, or none at all")
+            held[part] = float_array(f"predictions of {part}", self.predictions[part], ndim=2)
+            if held[part].shape != (self.log.n, self.log.k):
+                raise OffPolicyError(
+                    f"predictions of {part} have shape {held[part].shape}; give one per row and provider"
+                )
+        if metric != "utility":
+            return held[metric]
+        return self.objective.utility(held["quality"], held.get("cost", np.zeros(())), held.get("latency"))
+
+
+def parts_of(metric: str, objective: Objective) -> tuple[str, ...]:
+    """The outcomes that a metric is made of.
+
+    >>> parts_of("utility", Objective(cost_weight=2.0))
+    ('quality', 'cost')
+    """
+    if metric != "utility":
+        return (metric,)
+    weighed = {"cost": objective.cost_weight, "latency": objective.latency_weight}
+    return ("quality", *(name for name, weight in weighed.items() if weight))
+
+
+def default_metrics(log: LoggedData, objective: Objective) -> tuple[str, ...]:
+    """All metrics that were observed, and the utility where the objective weighs them."""
+    return (*log.metrics, "utility") if len(parts_of("utility", objective)) > 1 else log.metrics
