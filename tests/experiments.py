@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from routelab.abtest.effect import Effect
 from routelab.abtest.inference import Inference
+from routelab.abtest.simulation import Draw, effects
 from routelab.arrays import Floats
 
-Draw = Callable[[np.random.Generator, tuple[int, ...]], Floats]
+__all__ = ["LOOKS", "WORLDS", "Draw", "bernoulli", "effects", "log_normal", "misses", "normal", "splits"]
 LOOKS = np.arange(50, 2_001, 50)  # 40 equal ones, per arm: from 100 in all to 4,000 in all
 
 
@@ -33,24 +32,6 @@ WORLDS: dict[str, tuple[Draw, Draw]] = {
     "normal +.1 sd": (normal(0.0), normal(0.1)),
     "log-normal +10 %": (log_normal(1.0), log_normal(1.1)),
 }
-
-
-def effects(control: Draw, treatment: Draw, runs: int, looks: Floats, seed: int, share: float = 0.5) -> Effect:
-    """``runs`` experiments, (runs, looks); ``looks`` counts units per arm at equal shares."""
-    rng = np.random.default_rng(seed)
-    units = np.round(2 * looks * (1.0 - share)).astype(int), np.round(2 * looks * share).astype(int)
-    arms = [_running(draw(rng, (runs, n[-1])), n) for draw, n in zip((control, treatment), units, strict=True)]
-    (mean, variance), (mean_treated, variance_treated) = arms
-    return Effect(mean_treated - mean, variance, variance_treated, *units)
-
-
-def _running(values: Floats, looks: Floats) -> tuple[Floats, Floats]:
-    """Mean and its squared standard error at each look."""
-    first = values[:, :1]  # shifted, so that the squares do not cancel
-    total, squares = ((values - first) ** power for power in (1, 2))
-    total, squares = (np.cumsum(v, axis=1)[:, looks - 1] for v in (total, squares))
-    mean = total / looks
-    return mean + first, np.maximum(squares / looks - mean**2, 0.0) / (looks - 1)
 
 
 def misses(method: Inference, effect: Effect, truth: float = 0.0) -> float:

@@ -17,7 +17,17 @@ from routelab.stages.common import write_bytes
 from routelab.tables.synthetic import World
 from routelab.tables.table import PerformanceTable
 
-STAGES = ("collect", "featurize", "train_forest", "train_bandit", "evaluate", "pareto", "controls")
+STAGES = (
+    "collect",
+    "featurize",
+    "train_forest",
+    "train_bandit",
+    "evaluate",
+    "pareto",
+    "controls",
+    "ab_test",
+    "off_policy",
+)
 SETTINGS = {
     "size": "small",
     "seed": 0,
@@ -41,6 +51,19 @@ SETTINGS = {
         "shuffles": {"small": 2, "full": 2},
         "prompts": {"small": 150, "full": 150},
         "resamples": {"small": 50, "full": 50},
+    },
+    "ab_test": {
+        "cost_weight": 10.0,
+        "units": {"small": 400, "full": 400},
+        "requests": 2.0,
+        "runs": {"small": 20, "full": 20},
+    },
+    "off_policy": {
+        "cost_weight": 10.0,
+        "exploration": 0.3,
+        "decisions": {"small": 300, "full": 300},
+        "logs": {"small": 3, "full": 3},
+        "resamples": {"small": 100, "full": 100},
     },
     "benchmark": {"policies": [], "resamples": 50, "runs": [{"table": "synthetic", "repeats": 1}]},
 }

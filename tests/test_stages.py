@@ -32,11 +32,13 @@ from pipeline import (
 from routelab.evaluation.crossfit import Curve
 from routelab.evaluation.frontier import Candidates
 from routelab.params import load_params
+from routelab.stages.ab_test import ab_test
 from routelab.stages.collect import collect
 from routelab.stages.common import rounded, stage
 from routelab.stages.controls import controls
 from routelab.stages.evaluate import evaluate
 from routelab.stages.featurize import featurize
+from routelab.stages.off_policy import off_policy
 from routelab.stages.pareto import pareto
 from routelab.stages.train_bandit import train_bandit
 from routelab.stages.train_forest import train_forest
@@ -44,7 +46,7 @@ from routelab.stages.train_forest import train_forest
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")  # MLflow's own models
 
 ROOT = Path(__file__).resolve().parents[1]
-WORK = dict(zip(STAGES, (collect, featurize, train_forest, train_bandit, evaluate, pareto, controls), strict=True))
+WORK = dict(zip(STAGES, (collect, featurize, train_forest, train_bandit, evaluate, pareto, controls, ab_test, off_policy), strict=True))
 
 
 def of(source: str, files: dict[str, bytes]) -> dict[str, bytes]:

@@ -126,6 +126,25 @@ class ReplayParams(_Section):
         return names
 
 
+class ABTestParams(_Section):
+    """Variants served to simulated units."""
+
+    cost_weight: Annotated[float, Field(ge=0.0, allow_inf_nan=False)]  # λ of all variants
+    units: Sized
+    requests: Annotated[float, Field(ge=1.0, allow_inf_nan=False)]  # of a unit, on average
+    runs: Sized  # simulated tests
+
+
+class OffPolicyParams(_Section):
+    """Logs from which other policies are evaluated."""
+
+    cost_weight: Annotated[float, Field(ge=0.0, allow_inf_nan=False)]  # λ of all policies
+    exploration: Annotated[float, Field(gt=0.0, le=1.0)]  # share of decisions that are drawn uniformly
+    decisions: Sized
+    logs: Sized  # for the coverage of the intervals
+    resamples: Resamples
+
+
 class EvaluationParams(_Section):
     """Curves, cross-fitting and the bootstrap."""
 
@@ -182,6 +201,8 @@ class Params(_Section):
     drift: DriftParams
     evaluation: EvaluationParams
     controls: ControlParams
+    ab_test: ABTestParams
+    off_policy: OffPolicyParams
     benchmark: BenchmarkParams
 
     @field_validator("sources")
