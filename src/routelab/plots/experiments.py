@@ -34,7 +34,7 @@ def plot_sequence(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | N
             ax.axhline(null, color="0.3", linewidth=1.0, linestyle=":", label="margin of the guardrail")
         if len(decided):
             _mark(ax, decided.iloc[0])
-        ax.set_ylim(*_limits(rows))
+        _limit(ax, rows)
         ax.set_xlabel("units in all variants together")
         ax.set_ylabel(f"difference of {rows['metric'].iloc[0]} from the control")
         ax.set_title(title or _finding(rows, decided), loc="left")
@@ -55,12 +55,13 @@ def _mark(ax: Axes, first: pd.Series) -> None:
     )
 
 
-def _limits(rows: pd.DataFrame) -> tuple[float, float]:
-    """Of the difference: all intervals but those of the opening, with the null within."""
+def _limit(ax: Axes, rows: pd.DataFrame) -> None:
+    """Show all intervals but those of the opening, with the null within."""
     late = rows[(rows["units"] >= _OPENING * rows["units"].max()) & np.isfinite(rows["high"])]
     low = min(0.0, rows["null"].iloc[0], late["low"].min())
     high = max(0.0, rows["null"].iloc[0], late["high"].max())
-    return low - 0.05 * (high - low), high + 0.05 * (high - low)
+    if len(late):
+        ax.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
 
 
 def _finding(rows: pd.DataFrame, decided: pd.DataFrame) -> str:
