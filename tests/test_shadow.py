@@ -102,6 +102,7 @@ def test_a_shadow_choice_is_logged_with_its_probabilities_and_joins_the_request(
     assert joined["providers"].iloc[0] == ["x", "y", "z"]
     np.testing.assert_allclose(np.array(joined["shadow_probabilities"].tolist()), np.tile([0.1, 0.8, 0.0], (41, 1)))
     assert router.report("other arms").supported == pytest.approx(0.9)  # w was never to be had
+    assert router.report("best").agreement == (db.log()["provider"] == "y").mean() < 1.0
 
 
 def test_the_report_says_what_a_deterministic_log_cannot_answer(db: PerformanceDB) -> None:
@@ -139,12 +140,20 @@ def test_an_exploring_live_router_lets_the_shadow_be_estimated(db: PerformanceDB
 
 def test_a_second_choice_after_a_failure_is_compared_with_nobody(db: PerformanceDB) -> None:
     providers = [Answering("x", 0.2), Answering("y", fails="raises"), Answering("z", 0.6)]
-    live = MLRouter(providers, known(FixedPolicy()), featurizer=FEATURIZER)
-    answer(ShadowRouter(live, {"best": best()}, db), 3)
-    assert len(db.log()) == 6
+    live = MLRouter(providers, known(FixedPolicy()), featurizer=FEATURIZER, clock=lambda: 5.0)
+    answer(ShadowRouter(live, {"best": best()}, db), 20)
+    assert len(db.log()) == 40
     log = shadow_log(db, "best")
-    assert log["provider"].tolist() == ["y"] * 3
-    assert log["propensity"].tolist() == [1.0] * 3
+    assert log["provider"].tolist() == ["y"] * 20
+    assert log["error"].tolist() == ["y is down"] * 20
+
+
+def test_a_shadow_that_is_not_trained_yet_decides_by_the_rules_it_would_follow(db: PerformanceDB) -> None:
+    untrained = MLRouter([Answering(name) for name in QUALITY], featurizer=FEATURIZER)
+    router = ShadowRouter(exploring(0.5), {"new": untrained}, db)
+    answer(router, 3)
+    assert router.failures == {}
+    assert db.shadows()[["policy", "propensity"]].drop_duplicates().to_numpy().tolist() == [["RulePolicy", 1.0]]
 
 
 def test_a_shadow_that_raises_harms_nobody(db: PerformanceDB) -> None:
