@@ -122,6 +122,7 @@ def test_a_covariate_takes_out_the_variance_that_it_explains_and_no_difference()
         ratios.append(adjusted.variance / plain.variance)
         differences.append(adjusted.difference)
     assert all(abs(ratio - 0.36) <= 0.02 for ratio in ratios)
+    assert np.std(differences) < 1.6 * 0.6 * np.sqrt(2 / 10_000)
     assert np.mean(differences) == pytest.approx(0.05, abs=3 * 0.6 * np.sqrt(2 / 10_000 / 10))
 
 

@@ -57,6 +57,12 @@ def test_a_better_goal_with_a_guardrail_in_doubt_goes_on_to_the_planned_end() ->
     assert end.verdict.reason.startswith("the planned 4,000 units are reached")
 
 
+def test_a_goal_that_is_worse_outweighs_one_that_is_better() -> None:
+    plan = replace(PLAN, metrics=(SOLVED, Metric("cost", lower_is_better=True)))
+    report = analyse(experiment({"rules": 0.3, "forest": 0.4}, {"forest": 1.4}), plan)
+    assert (report.verdict.decision, claims(report)) == ("stop", ["better", "worse"])
+
+
 def test_lower_is_better_turns_the_sign() -> None:
     plan = replace(PLAN, metrics=(Metric("cost", lower_is_better=True),))
     frame = experiment({"rules": 0.3, "forest": 0.3}, {"forest": 0.8})

@@ -44,8 +44,8 @@ class Effect:
         A small arm that has seen no failure yet, or not yet the long tail of its costs, would else be taken for one
         that has none, and found different from the large arm. Beside an arm nine times its size, from 50 of its own
         units on, Bernoulli outcomes of probability .1 (log-normal ones, σ = 1) missed at some look in .070 (.074) of
-        4,000 experiments, and in .049 (.047) of 8,000 with this; where the small arm's spread is three times the other's,
-        in .033 and .048. Of two equal arms the sum of the variances stays as it is.
+        4,000 experiments, and in .049 (.047) of 8,000 with this; where the small arm's spread is three times the
+        other's, in .033 and .048. Of two equal arms the sum of the variances stays as it is.
         """
         units = [np.maximum(n, 1) for n in (self.control_units, self.treatment_units)]
         spreads = [v * n for v, n in zip((self.control_variance, self.treatment_variance), units, strict=True)]
