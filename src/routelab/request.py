@@ -91,7 +91,7 @@ class LLMRequest:
     unit_id: str | None = None
     request_id: str | None = None
     features: Mapping[str, float] = field(default_factory=dict)
-    experiment: str | None = None
+    experiment: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         """Check ranges and fill in what was left out."""

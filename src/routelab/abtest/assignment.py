@@ -8,16 +8,19 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import sha256
 from itertools import accumulate
+from struct import Struct
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from routelab.abtest.layer import ABLayer, check_name, hashes, position, unit_bytes
+from routelab.abtest.layer import BITS, ABLayer, check_name, hashes, position, unit_bytes
 from routelab.errors import ExperimentError
 from routelab.request import is_finite
 
 _SMALLEST = 1e-6  # share; boundaries of variants are rounded to 1e-9
+_WORDS = Struct(">2Q").unpack_from
+_SPARE = 64 - BITS
 
 
 @dataclass(frozen=True)
@@ -132,12 +135,12 @@ class ABTest:
         Raises:
             ExperimentError: ``unit_id`` is no text, or empty.
         """
-        digest = sha256(self._prefix + unit_bytes(unit_id)).digest()
-        if int.from_bytes(digest[8:16]) >> 11 >= self._treated:
+        h1, h2 = _WORDS(sha256(self._prefix + unit_bytes(unit_id)).digest())
+        if h2 >> _SPARE >= self._treated:
             return None
         if self.layer is not None and not self.layer.holds(self.name, [unit_id])[0]:
             return None
-        return self.variants[bisect_right(self._bounds, int.from_bytes(digest[:8]) >> 11)]
+        return self.variants[bisect_right(self._bounds, h1 >> _SPARE)]
 
     def assign_many(self, units: Sequence[str]) -> NDArray[np.object_]:
         """``assign`` for each of n units, (n,), and faster.

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from routelab.errors import ExperimentError
 
-_BITS = 53  # what a float64 holds exactly
+BITS = 53  # what a float64 holds exactly
 _DECIMALS = 9  # so that .1/.3 and .2/.6 are one boundary, to the last bit
 
 
@@ -34,13 +34,19 @@ def unit_bytes(unit_id: object) -> bytes:
 
 def position(share: float) -> int:
     """Where a share in [0, 1] ends among 2⁵³ places."""
-    return int(round(share, _DECIMALS) * 2.0**_BITS)
+    return int(round(share, _DECIMALS) * 2.0**BITS)
 
 
 def hashes(prefix: bytes, units: Sequence[str]) -> NDArray[np.uint64]:
     """Four independent hashes (n, 4) of n units, uniform on 0 … 2⁵³ − 1: the leading bits of SHA-256's four words."""
-    digests = b"".join([sha256(prefix + unit_bytes(unit)).digest() for unit in units])
-    return np.frombuffer(digests, ">u8").reshape(-1, 4).astype(np.uint64) >> np.uint64(64 - _BITS)
+    try:
+        named = [unit.encode() for unit in units]
+    except (AttributeError, UnicodeEncodeError):
+        named = [b""]
+    if b"" in named:
+        named = [unit_bytes(unit) for unit in units]  # which says what is wrong with which
+    digests = b"".join([sha256(prefix + unit).digest() for unit in named])
+    return np.frombuffer(digests, ">u8").reshape(-1, 4).astype(np.uint64) >> np.uint64(64 - BITS)
 
 
 @dataclass(frozen=True)
