@@ -50,7 +50,7 @@ def plot_estimators(
             ax.plot(rows["value"] * sure, y, mark, color=colours[place], label=name)
         for policy, value in (truth or {}).items():
             at = policies.index(policy)
-            ax.vlines(value, at - 0.45, at + 0.45, color="0.35", linestyle="--", label="truth" if at == 0 else None)
+            ax.vlines(value, at - 0.45, at + 0.45, color="0.35", linestyle="--", label="truth" if at == 0 else "_truth")
         if (held["warning"] != "").any():
             ax.plot([], [], "o", color="0.35", markerfacecolor="white", label="hollow: beware,\nsee its warning")
         ax.set_yticks(range(len(policies)), policies)
