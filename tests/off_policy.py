@@ -11,16 +11,28 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
-from routelab import Objective, PerformanceTable, RequestFeaturizer, load_source
+from routelab import Objective, RequestFeaturizer, load_source
 from routelab.evaluation.ope import LoggedData, LowSampleWarning, evaluate, predicted_rewards, rank
-from routelab.policies import POLICIES, FixedPolicy, Policy, RidgePolicy
+from routelab.policies import POLICIES
 from routelab.tables.synthetic import World
 
 Floats = NDArray[np.float64]
 # Each is sometimes best somewhere: quality per USD.
 QUALITY = Objective()
 OBJECTIVES = {"paretobandit": Objective(cost_weight=5.0), "synthetic": Objective(cost_weight=20.0)}
-NAMES = ("train-means", "random-mix", "rule", "knn", "ridge", "cluster", "forest")
+#: All that are fitted on a table, but for variants of the forest and the bandits.
+NAMES = (
+    "best-single",
+    "train-means",
+    "random-mix",
+    "rule",
+    "knn",
+    "ridge",
+    "pairwise-forest",
+    "cluster",
+    "plug-in",
+    "forest",
+)
 
 
 @dataclass(frozen=True)
@@ -64,34 +76,19 @@ class Replayed:
         return log, prompt
 
 
-def replayed(source: str) -> Replayed:
-    """The ten policies: seven of ``NAMES`` at the source's objective, and three providers fixed.
-
-    A forest at another trade-off (quality alone) logs.
-    """
+def replayed(source: str, objective: Objective | None = None) -> Replayed:
+    """The ten policies of ``NAMES`` at an objective (None: the source's); a ridge regression for quality alone logs."""
     table = World().generate(6000, seed=0).table if source == "synthetic" else load_source(source)
     train, evaluation = table.split(0.5, seed=0)
     featurizer = RequestFeaturizer(n_components=25)
     X, Z = featurizer.fit_transform(train), featurizer.transform(evaluation)
     scaler = StandardScaler().fit(X)
     few = PCA(16, svd_solver="full").fit(scaler.transform(X)).transform(scaler.transform(Z))
-    objective, policies = OBJECTIVES[source], {}
-    for name in NAMES:
-        policies[name] = fitted(POLICIES[name](), X, train).action_probabilities(Z, objective)
-    for provider in picked(train):
-        policies[f"fixed:{provider}"] = fitted(FixedPolicy(provider), X, train).action_probabilities(Z, objective)
-    base = fitted(RidgePolicy(), X, train).action_probabilities(Z, QUALITY)
+    served = OBJECTIVES[source] if objective is None else objective
+    fitted = {name: POLICIES[name]().fit(X, train.quality, train.cost, providers=train.providers) for name in NAMES}
+    policies = {name: policy.action_probabilities(Z, served) for name, policy in fitted.items()}
+    base = fitted["ridge"].action_probabilities(Z, QUALITY)
     return Replayed(few, evaluation.quality, evaluation.cost, evaluation.providers, policies, base)
-
-
-def fitted(policy: Policy, X: Floats, train: PerformanceTable) -> Policy:
-    return policy.fit(X, train.quality, train.cost, providers=train.providers)
-
-
-def picked(table: PerformanceTable) -> list[str]:
-    """The cheapest provider, the dearest and one between."""
-    order = np.argsort(np.nanmean(table.cost, axis=0))
-    return [table.providers[order[place]] for place in (0, len(order) // 2, -1)]
 
 
 def coverage(
@@ -127,16 +124,16 @@ def coverage(
     return pd.concat(rows, ignore_index=True).assign(error=lambda held: held["value"] - truth)
 
 
-def rank_agreement(world: Replayed, metric: str, objective: Objective, logs: int, *, first: int = 0) -> Floats:
+def rank_agreement(world: Replayed, objective: Objective, logs: int, *, first: int = 0) -> Floats:
     """Kendall's τ (logs,) between the ranking of the ten policies and the truth; ties within .005 do not count."""
-    truth = np.array([world.truth(name, objective if metric == "utility" else QUALITY) for name in world.policies])
+    truth = np.array([world.truth(name, objective) for name in world.policies])
     agreement = []
     for seed in range(first, first + logs):
         log, prompt = world.draw(5000, 0.1, seed)
         targets = {name: probabilities[prompt] for name, probabilities in world.policies.items()}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", LowSampleWarning)
-            ranked = rank(log, targets, objective=objective, metric=metric, n_resamples=100, seed=seed)
+            ranked = rank(log, targets, objective=objective, n_resamples=100, seed=seed)
         value = ranked.set_index("policy")["value"].loc[list(targets)].to_numpy()
         true_gap, gap = (np.subtract.outer(one, one)[np.triu_indices(len(one), 1)] for one in (truth, value))
         counted = abs(true_gap) > 0.005

@@ -11,7 +11,7 @@ from off_policy import QUALITY, Replayed, coverage, rank_agreement
 from routelab import Objective
 from routelab.errors import OffPolicyError
 from routelab.evaluation.ope import LoggedData, LowSampleWarning, bootstrap_interval, evaluate, fixed, places, rank
-from routelab.evaluation.ope.intervals import by_unit, degrees_of_freedom, resampled
+from routelab.evaluation.ope.intervals import by_unit, contribution_width, degrees_of_freedom, resampled
 
 Floats = NDArray[np.float64]
 
@@ -50,7 +50,7 @@ def test_little_exploration_is_told_and_covered_nearly(world: Replayed) -> None:
 
 
 def test_policies_are_ranked_as_the_truth_ranks_them(world: Replayed) -> None:
-    agreement = rank_agreement(world, "utility", Objective(cost_weight=10.0), 20)
+    agreement = rank_agreement(world, Objective(cost_weight=10.0), 20)
     assert (agreement >= 0.8).mean() >= 0.9
 
 
@@ -116,6 +116,15 @@ def test_rows_of_one_unit_are_resampled_together(world: Replayed) -> None:
         frame = evaluate(log, {"1": fixed(log, "1")}, estimators=["snips"], metrics=["quality"], interval=interval)
         assert widths[place] == pytest.approx((frame["high"] - frame["low"]).item(), rel=0.1)
     assert widths[2] < 0.6 * widths[0]
+
+
+def test_a_contribution_cannot_leave_its_range_whatever_the_size_of_units() -> None:
+    """A unit of three decisions among units of one adds three times as much."""
+    terms = by_unit(np.tile([0.0, 1.0, 30.0, 1.0], (6, 1)), np.array([0, 1, 2, 3, 3, 3]))
+    width = contribution_width(terms, 1.0, 30.0, model=False, weighted=True)
+    assert width == pytest.approx((terms[:, 2] / terms[:, 1].mean()).max())
+    assert contribution_width(terms[:3], 1.0, 30.0, model=True, weighted=True) == pytest.approx(61.0)
+    assert contribution_width(terms[:3], 1.0, 30.0, model=True, weighted=False) == pytest.approx(1.0)
 
 
 def test_the_same_seed_gives_the_same_numbers(world: Replayed) -> None:

@@ -62,7 +62,7 @@ def test_a_saved_policy_is_estimated_and_ranked_from_a_routers_log(folder: Path,
     lines = told.splitlines()
     assert lines[0].startswith("400 decisions: a ")
     assert lines[1].split()[:5] == ["policy", "estimator", "quality", "[95", "%"]
-    assert "ranking by quality (dr; intervals hold for all policies at once):" in lines
+    assert "ranking by quality (sndr; intervals hold for all policies at once):" in lines
     assert lines[-3].startswith(f"  1. {folder / 'policy'}")
     assert lines[-3].endswith("rank 1")
     report = json.loads(out.read_text(encoding="utf-8"))
