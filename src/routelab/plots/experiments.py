@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 import seaborn as sns
@@ -12,23 +14,32 @@ from routelab.plots.theme import PALETTE, new_axes, theme
 _OPENING = 0.1  # share of the units whose wide intervals may run off the axis
 
 
-def plot_sequence(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None = None) -> Axes:
+def plot_sequence(
+    frame: pd.DataFrame,
+    ax: Axes | None = None,
+    *,
+    truth: Mapping[str, float] | None = None,
+    title: str | None = None,
+) -> Axes:
     """The difference of each treatment from the control over the looks, with its interval, and when it was decided.
 
     Args:
         frame: of :func:`routelab.abtest.analysis.analyse_over_time`; of several metrics the first is drawn.
         ax: drawn on; None makes a new figure.
+        truth: true differences by treatment, where they are known, drawn as lines.
         title: the finding; None tells the first verdict and what is known at that look.
     """
     rows = frame[frame["metric"] == frame["metric"].iloc[0]]
     variants = list(dict.fromkeys(rows["variant"]))
-    decided = rows[rows["verdict"] != "continue"]
+    decided, known_truth = rows[rows["verdict"] != "continue"], dict(truth or {})
     with theme():
         ax = new_axes() if ax is None else ax
         for colour, variant in zip(sns.color_palette(PALETTE, len(variants)), variants, strict=True):
             known = rows[(rows["variant"] == variant) & np.isfinite(rows["high"])]
             ax.plot(known["units"], known["difference"], color=colour, label=variant)
             ax.fill_between(known["units"], known["low"], known["high"], color=colour, alpha=0.2, linewidth=1.0)
+            if variant in known_truth:
+                ax.axhline(known_truth[variant], color=colour, linestyle="-.", label=f"{variant}, the truth")
         ax.axhline(0.0, color="0.3", linewidth=1.0)
         if null := rows["null"].iloc[0]:
             ax.axhline(null, color="0.3", linewidth=1.0, linestyle=":", label="margin of the guardrail")
