@@ -25,7 +25,10 @@ lint: .venv/.ready
 	mypy
 
 study: .venv/.ready
+	@# everything at full size, then the error rates and coverages of tests and intervals at theirs (10 minutes)
 	dvc exp run --set-param size=full
+	pip install --quiet 'pytest-benchmark>=5.2'
+	pytest -s tests/benchmarks/test_abtest.py tests/benchmarks/test_off_policy.py --benchmark-skip
 
 speed: .venv/.ready
 	pip install --quiet 'mabwiser>=2.7.4' 'pytest-benchmark>=5.2'

@@ -67,7 +67,7 @@ def test_each_unit_is_served_by_its_variant_and_exposed_once(db: PerformanceDB) 
     assert (frame["quality"] == np.where(frame["variant"] == "b", 0.9, 0.2)).all()
     assert frame["request_id"].is_unique
     assert list(frame.columns) == [
-        *("unit", "variant", "exposed_at", "request_id", "decided_at", "observed_at"),
+        *("unit", "variant", "exposed_at", "request_id", "decision_id", "decided_at", "observed_at"),
         *("quality", "cost_usd", "latency_s", "failed"),
     ]
     assert frame.dtypes[["quality", "cost_usd", "latency_s", "failed"]].tolist() == ["float64"] * 3 + ["bool"]

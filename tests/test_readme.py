@@ -41,3 +41,17 @@ def test_the_change_of_versions_is_told_as_the_stage_found_it() -> None:
     told = f"earns {early:.0%} over the first 200 requests, {later:.1%} over the next 400".replace("%", " %")
     assert f"{report['seeds']} seeds" in readme
     assert told in readme
+
+
+def test_experiments_are_told_as_the_stages_found_them() -> None:
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    told = {}
+    for source in ("synthetic", "paretobandit"):
+        told[source] = json.loads((ROOT / "data" / "reports" / source / "ab_test.json").read_text(encoding="utf-8"))
+    same = told["synthetic"]["simulations"][0]
+    assert f"in {same['runs']} simulated tests of the rules against themselves" in readme
+    assert f"{100.0 * same['found']:.1f} % ever found a difference" in readme
+    shipped, stopped = (told[source]["first_verdict"] for source in ("paretobandit", "synthetic"))
+    assert (shipped["verdict"], stopped["verdict"]) == ("ship", "stop")
+    assert f"the forest is shipped after {shipped['units']}" in readme
+    assert "latency_s p95 broken" in stopped["reason"]

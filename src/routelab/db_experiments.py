@@ -57,7 +57,8 @@ def read_experiment(connection: sa.Connection, experiment: str) -> pd.DataFrame:
     same_unit = (exposures.c.experiment == decisions.c.experiment) & (exposures.c.unit_id == decisions.c.unit_id)
     query = sa.select(
         _UNIT,
-        *(exposures.c.variant, exposures.c.exposed_at, decisions.c.request_id, decisions.c.decided_at),
+        *(exposures.c.variant, exposures.c.exposed_at),
+        *(decisions.c[name] for name in ("request_id", "decision_id", "decided_at")),
         *(outcomes.c[name] for name in ("observed_at", "quality", "cost_usd", "latency_s")),
         outcomes.c.error.is_not(None).label("failed"),
     )

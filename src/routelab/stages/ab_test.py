@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,21 +22,27 @@ from routelab.abtest.simulation import Draw, drawn_from, simulate
 from routelab.arrays import Floats
 from routelab.evaluation.split import Split
 from routelab.params import Params
-from routelab.policies import RulePolicy, load_policy
+from routelab.policies import Policy, RulePolicy, load_policy
 from routelab.policies.objective import Objective
-from routelab.stages.common import drawn, models, read_splits, reports, stage, write_bytes, write_json
+from routelab.stages.common import drawn, features, models, read_splits, reports, stage, write_bytes, write_json
+from routelab.stages.training_run import request_example
 
 _LOOKS = 40
 _WORSE_QUALITY, _LATER = 0.02, 1.0  # what guardrails tolerate: quality, and seconds at the 95th percentile
 
 
 def ab_test(source: str, params: Params) -> None:
-    """Run one A/B test and many simulated ones on the evaluation prompts; write reports and figure, log to MLflow."""
+    """Run one A/B test and many simulated ones on the evaluation prompts; write reports and figure, log to MLflow.
+
+    Where the verdict is to ship, the MLflow model ``routelab-SOURCE`` has the winner as ``champion`` then, and the
+    control as ``challenger``.
+    """
     settings, seed = params.ab_test, params.seed
     objective = Objective(cost_weight=settings.cost_weight)
     train, everything = read_splits(source)
     held = everything.complete(f"{source}, evaluation split")
-    chosen = choices(source, train, held, objective)
+    policies = variants(source, train)
+    chosen = {name: policy.action_probabilities(held.X, objective) for name, policy in policies.items()}
     tracking.check_store()
 
     test = ABTest(f"routers on {source}", tuple(chosen), np.full(len(chosen), 1.0 / len(chosen)).tolist(), str(seed))
@@ -45,11 +53,13 @@ def ab_test(source: str, params: Params) -> None:
     utility = objective.utility(held.quality, held.cost)
     worth = {name: float((p * utility).sum(axis=1).mean()) for name, p in chosen.items()}
     truth = {name: worth[name] - worth[test.variants[0]] for name in test.variants[1:]}
-    figure = drawn(plots.plot_sequence(looks, truth=truth))
+    first = first_verdict(looks)
+    title = "no verdict" if first is None else f"{first['verdict']} at {first['units']:,} units; {first['reason']}"
+    figure = drawn(plots.plot_sequence(looks, truth=truth, title=f"{source}: {title.split('; thompson')[0]}"))
     told = report.as_dict() | {
         "cost_weight": settings.cost_weight,
         "true_difference": truth,
-        "first_verdict": first_verdict(looks),
+        "first_verdict": first,
         "simulations": simulations(chosen, utility, params.sized(settings.runs), seed),
     }
     write_json(reports(source) / "ab_test.json", told)
@@ -59,13 +69,24 @@ def ab_test(source: str, params: Params) -> None:
             found = {"difference": result.difference, "low": result.low, "high": result.high}
             tracking.log_metrics({f"{result.variant}/{result.metric}/{name}": value for name, value in found.items()})
         tracking.log_files(reports(source) / "ab_test.json", reports(source) / "ab_test.png")
+        if report.verdict.variant is not None:
+            promote(source, policies[report.verdict.variant], policies[plan.control])
 
 
-def choices(source: str, train: Split, held: Split, objective: Objective) -> dict[str, Floats]:
-    """Action probabilities (n, k) of each variant on the evaluation prompts; the control comes first."""
-    rules = RulePolicy().fit(train.X, train.quality, train.cost, providers=train.providers)
-    policies = {"rule": rules} | {name: load_policy(models(source) / name) for name in ("forest", "thompson")}
-    return {name: policy.action_probabilities(held.X, objective) for name, policy in policies.items()}
+def variants(source: str, train: Split) -> dict[str, Policy]:
+    """The policies of the test by name; the control comes first."""
+    rules: Policy = RulePolicy().fit(train.X, train.quality, train.cost, providers=train.providers)
+    return {"rule": rules} | {name: load_policy(models(source) / name) for name in ("forest", "thompson")}
+
+
+def promote(source: str, winner: Policy, control: Policy) -> None:
+    """Log both as models of the active run, and point the aliases to them."""
+    example, uris = request_example(source), {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, policy in (("winner", winner), ("control", control)):
+            policy.save(Path(folder) / name)
+            uris[name] = tracking.log_policy(Path(folder) / name, features(source) / "featurizer", example)
+    tracking.promote(uris["winner"], uris["control"], name=f"routelab-{source}")
 
 
 def metrics_of(held: Split, control: Floats) -> tuple[Metric, ...]:
