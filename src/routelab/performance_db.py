@@ -149,9 +149,9 @@ class PerformanceDB(Store):
         """The requests of an experiment that have an outcome, in the order of decision: one row each, for analysis.
 
         The columns are unit, variant, exposed_at, request_id, decision_id, decided_at, observed_at, quality (NaN where
-        not graded), cost_usd, latency_s (NaN where unknown) and failed. Where a provider failed and another was asked, or a
-        request was made again under its ``request_id``, costs and latencies add up, and all else is that of the last
-        attempt that brought an answer, or of the last one if none did, which is what ``failed`` means.
+        not graded), cost_usd, latency_s (NaN where unknown) and failed. Where a provider failed and another was asked,
+        or a request was made again under its ``request_id``, costs and latencies add up, and all else is that of the
+        last attempt that brought an answer, or of the last one if none did, which is what ``failed`` means.
 
         Raises:
             DatabaseError: nobody was exposed to an experiment of this name.

@@ -14,7 +14,8 @@ from routelab.benchmark.harness import evaluate_table, read_table
 from routelab.benchmark.published import budget_rewards
 from routelab.benchmark.text import report_lines
 from routelab.errors import SourceError
-from routelab.params import BenchmarkRun, Params
+from routelab.params import Params
+from routelab.params_sections import BenchmarkRun
 from routelab.stages.common import DATA, drawn, guarded, write_bytes, write_json
 from routelab.tables.table import PerformanceTable
 
