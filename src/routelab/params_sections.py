@@ -12,6 +12,8 @@ Positive = Annotated[int, Field(ge=1)]
 
 
 class Section(BaseModel):
+    """A mapping that refuses names and types other than its own."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
