@@ -7,7 +7,7 @@ import pytest
 from sklearn.base import clone
 from sklearn.ensemble import RandomForestClassifier
 
-from routelab import LLMRequest, Objective
+from routelab import LLMRequest, Objective, RequestFeaturizer
 from routelab.errors import PolicyError, RoutelabError
 from routelab.policies import (
     POLICIES,
@@ -239,3 +239,18 @@ def test_a_policy_that_cannot_change_its_arms_says_so(name):
         fitted(name).add_provider("d")
     with pytest.raises(PolicyError, match="cannot remove 'a'; fit it again without"):
         fitted(name).remove_provider("a")
+
+
+def test_the_rule_undoes_the_scaling_of_standardised_features_and_refuses_them_without():
+    past = [LLMRequest(f"Prove that {n} is prime, or factor it.") for n in range(60)]
+    past += [LLMRequest(f"What is {n}?", user_tier="premium") for n in range(60)]
+    plain, scaled = (RequestFeaturizer(embedder=None, standardize=standard).fit(past) for standard in (False, True))
+    cost = np.array([[0.01, 0.02, 0.03, 0.04]])
+    arguments = np.zeros((1, 1)), np.full((1, 4), 0.5), cost
+    asked = [*past, LLMRequest("What is a monad?"), LLMRequest("Why? " * 300)]
+    expected = RulePolicy().fit(*arguments).action_probabilities(plain.transform(asked), Objective())
+    assert expected.sum(axis=0).astype(bool).sum() >= 2
+    undoing = RulePolicy(scaled.scaling_.tolist()).fit(*arguments)
+    np.testing.assert_array_equal(undoing.action_probabilities(scaled.transform(asked), Objective()), expected)
+    with pytest.raises(PolicyError, match=r"give it the scaling of a featurizer that standardises"):
+        RulePolicy().fit(*arguments).action_probabilities(scaled.transform(asked), Objective())

@@ -179,3 +179,11 @@ def test_a_late_outcome_of_a_removed_provider_is_recorded_not_learned(db: Perfor
     router.record_outcome(decision.decision_id, quality=1.0, cost_usd=0.001)
     assert router.policy.predict(np.zeros((1, 1))).quality.tolist() == before
     assert db.count() == (1, 1)
+
+
+def test_an_untrained_router_follows_its_rules_on_standardised_features_too() -> None:
+    past = [LLMRequest(f"Prove that {number} is prime, or factor it.") for number in range(50)]
+    featurizer = RequestFeaturizer(n_components=5, standardize=True).fit(past)  # one kind of request only
+    router = MLRouter(simulated_providers(), featurizer=featurizer)
+    for prompt in ("hi", "What is a monad?", "Write an essay about " + "trees " * 300):
+        assert router.decide(LLMRequest(prompt)).provider.name in router.pool.names

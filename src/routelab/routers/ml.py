@@ -73,7 +73,9 @@ class MLRouter(Router):
         costs = np.array([[typical_cost(provider.price) for provider in self.pool]])
         # nothing is known of quality and latency, so that they must count alike
         alike = np.full(costs.shape, 0.5)
-        rules = RulePolicy().fit(np.zeros((1, 1)), alike, costs, alike, providers=self.pool.names)
+        scaling = self.featurizer.scaling_
+        rules = RulePolicy(None if scaling is None else scaling.tolist())
+        rules.fit(np.zeros((1, 1)), alike, costs, alike, providers=self.pool.names)
         if isinstance(self.policy, EpsilonGreedyPolicy):
             return EpsilonGreedyPolicy(self.policy.epsilon, rules)
         return rules

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from routelab.errors import PolicyError
 from routelab.policies.base import Choice, Features, Floats
 from routelab.policies.means import MeansPolicy
 from routelab.policies.objective import Objective
 from routelab.request import REQUEST_NAMES
 
-_COMPLEXITY, _REASONING, _TIER = map(REQUEST_NAMES.index, ("estimated_complexity", "requires_reasoning", "user_tier"))
+_READ = [REQUEST_NAMES.index(name) for name in ("estimated_complexity", "requires_reasoning", "user_tier")]
+_ROUNDING = 1e-3
 
 
 class RulePolicy(MeansPolicy):
@@ -19,6 +23,10 @@ class RulePolicy(MeansPolicy):
     ⌊difficulty·k⌋. It reads the first six columns of ``RequestFeaturizer`` and learns only the order of costs, so a
     router can use it before any outcome is known.
 
+    Args:
+        scaling: centre and factor, (2, p), of standardised features (``RequestFeaturizer.scaling_``), which are undone
+            first; a column that never varied is taken for its centre. None where features are not standardised.
+
     >>> X = np.zeros((2, 6)); X[1, 1:3] = 1.0
     >>> policy = RulePolicy().fit(X, np.full((2, 2), 0.5), np.array([[0.01, 0.1]] * 2), providers=("small", "large"))
     >>> policy.action_probabilities(X, Objective())
@@ -26,12 +34,28 @@ class RulePolicy(MeansPolicy):
            [0., 1.]])
     """
 
+    def __init__(self, scaling: Sequence[Sequence[float]] | None = None) -> None:
+        self.scaling = scaling
+
     def action_probabilities(self, X: Features, objective: Objective) -> Floats:
-        """One-hot (n, k) at the provider of the rank that the difficulty asks for, whatever the objective."""
+        """One-hot (n, k) at the provider of the rank that the difficulty asks for, whatever the objective.
+
+        Raises:
+            PolicyError: features outside [0, 1], as standardised ones are where ``scaling`` is not given.
+        """
         self.check_fitted()
         k = len(self.providers_)
-        difficulty = 0.6 * X[:, _COMPLEXITY] + 0.3 * X[:, _REASONING] + 0.1 * X[:, _TIER]
-        rank = np.minimum((difficulty * k).astype(np.intp), k - 1)
+        read = X[:, _READ]
+        if self.scaling is not None:
+            centre, factor = np.asarray(self.scaling)[:, _READ]
+            read = np.round(centre + np.divide(read, factor, out=np.zeros(read.shape), where=factor != 0.0), 6)
+        if not ((read > -_ROUNDING) & (read < 1.0 + _ROUNDING)).all():
+            raise PolicyError(
+                "RulePolicy reads complexity, reasoning and tier in [0, 1], and these features are not; give it the "
+                "scaling of a featurizer that standardises, RulePolicy(scaling=featurizer.scaling_.tolist())"
+            )
+        difficulty = 0.6 * read[:, 0] + 0.3 * read[:, 1] + 0.1 * read[:, 2]
+        rank = (difficulty * k).astype(np.intp).clip(0, k - 1)
         out = np.zeros((len(X), k))
         out[np.arange(len(X)), np.argsort(self.means_[1], kind="stable")[rank]] = 1.0
         return out
