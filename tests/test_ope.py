@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -149,7 +151,7 @@ def test_heavy_tails_widen_the_interval() -> None:
 
 def test_a_constant_outcome_has_an_interval_of_no_width() -> None:
     log = LoggedData(np.tile([0, 1], 200), np.full(400, 0.5), np.full(400, 0.5), ("a", "b"))
-    frame = evaluate(log, {"a": fixed(log, "a")}, estimators=["snips", "dm", "dr"])
+    frame = evaluate(log, {"a": fixed(log, "a")}, estimators=["snips", "dr"])
     assert frame[["value", "low", "high"]].to_numpy() == pytest.approx(0.5)
 
 
@@ -160,3 +162,28 @@ def test_an_answer_needs_a_decision_that_the_policy_could_have_made() -> None:
         evaluate(log, {"never": never})
     with pytest.warns(LowSampleWarning):
         evaluate(log, {"b": fixed(log, "b")}, estimators=["snips"])
+
+
+@pytest.mark.parametrize("interval", ["bootstrap", "bernstein"])
+def test_estimates_whose_error_resampling_does_not_show_have_no_interval(world: Replayed, interval: Any) -> None:
+    log, _ = world.draw(1000, 0.1, 0)
+    names = ("ips", "snips", "dr", "sndr", "dm", "clipped-ips", "switch-dr", "dros")
+    with pytest.warns(LowSampleWarning):
+        frame = evaluate(log, {"2": fixed(log, "2")}, estimators=names, metrics=["quality"], interval=interval)
+        ranked = rank(log, {"2": fixed(log, "2"), "0": fixed(log, "0")}, estimator="dm")
+    told = frame.set_index("estimator")
+    assert told["value"].notna().all()
+    assert told.loc[["ips", "snips", "dr", "sndr"], ["low", "high"]].notna().all(axis=None)
+    assert np.isfinite(told.loc["clipped-ips", "tuned"])
+    assert told.loc[["dm", "clipped-ips"], ["low", "high"]].isna().all(axis=None)
+    assert (told["low"].isna() == (np.isfinite(told["tuned"]) | (told.index == "dm"))).all()
+    assert ranked[["low", "high"]].isna().all(axis=None)
+    assert ranked[["rank_low", "rank_high"]].to_numpy().tolist() == [[1, 2], [1, 2]]
+
+
+def test_a_level_that_changes_nothing_leaves_the_interval(world: Replayed) -> None:
+    log, _ = world.draw(1000, 1.0, 0)
+    uniform = np.full((1000, 3), 1.0 / 3.0)  # all weights are 1, the least level
+    frame = evaluate(log, {"as logged": uniform}, estimators=["ips", "clipped-ips"], metrics=["quality"])
+    assert frame["tuned"].tolist()[1] == np.inf
+    assert frame[["value", "low", "high"]].nunique().tolist() == [1, 1, 1]

@@ -128,3 +128,17 @@ def test_the_figure_draws_every_estimate_with_its_interval_and_names_the_best() 
         assert drawn[name][1] == pytest.approx(quality.loc[(name, "always b"), "value"])
     ends = {tuple(np.round(segment[:, 0], 9)) for lines in ax.collections for segment in lines.get_segments()}
     assert {tuple(np.round(row, 9)) for row in quality[["low", "high"]].to_numpy()} <= ends
+
+
+def test_estimates_without_an_interval_are_shown_without_one(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "ope.json"
+    told = run(str(folder / "log.db"), "--policy", "fixed:b", "--estimators", "dm", "--json", str(out))
+    assert next(line for line in told.splitlines() if line.startswith("fixed:b")).split()[3] == "–"
+    first = json.loads(out.read_text(encoding="utf-8"))["estimates"][0]
+    assert (first["low"], first["high"]) == (None, None)
+    rng = np.random.default_rng(0)
+    action = rng.integers(2, size=400)
+    log = LoggedData(action, rng.random(400), np.full(400, 0.5), ("a", "b"))
+    ax = plots.plot_estimators(evaluate(log, {"a": fixed(log, "a")}, estimators=["dm", "dr"]))
+    assert sum(len(segment) > 0 for lines in ax.collections for segment in lines.get_segments()) == 1
+    assert {"dm", "dr"} <= {str(line.get_label()) for line in ax.get_lines()}

@@ -82,7 +82,7 @@ def ope_report(
 
 
 def ope_lines(report: Mapping[str, Any]) -> Iterator[str]:
-    """The report for a terminal: estimates with 95 % intervals, what to beware of, and the ranking."""
+    """The report for a terminal: estimates with 95 % intervals (– where there is none), what to beware of, and the ranking."""
     chosen = ", ".join(f"{name} {count}" for name, count in report["chosen"].items())
     yield f"{report['decisions']} decisions: {chosen}"
     metrics = report["metrics"]
@@ -107,6 +107,8 @@ def ope_lines(report: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _interval(row: Mapping[str, Any], metric: str) -> str:
+    if row["low"] != row["low"]:  # NaN, has none
+        return f"{_FORMATS.get(metric, '{:.4f}').format(row['value'])} –"
     value, low, high = (_FORMATS.get(metric, "{:.4f}").format(row[name]) for name in ("value", "low", "high"))
     return f"{value} [{low}, {high}]"
 

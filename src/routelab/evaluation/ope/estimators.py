@@ -168,6 +168,17 @@ def estimate(sums: Floats) -> Floats:
     return value
 
 
+def has_interval(estimator: str, level: float | None) -> bool:
+    """Whether an estimate's error is that of resampling: no bias of a finite ``level``, no unseen error of a model.
+
+    The direct method has none: its predictions are the same in all resamples, which do not show how far off they are.
+
+    >>> has_interval("dr", None), has_interval("dm", None), has_interval("dros", 9.0), has_interval("dros", np.inf)
+    (True, False, False, True)
+    """
+    return estimator != "dm" and (level is None or level == np.inf)
+
+
 def influence(terms: Terms) -> Floats:
     """What each row (n,) adds to the estimate, of mean 0: its standard error is sd(influence)/√n.
 

@@ -12,7 +12,7 @@ from routelab.arrays import Floats
 from routelab.errors import OffPolicyError
 from routelab.evaluation.bootstrap import Interval
 from routelab.evaluation.ope.diagnostics import propensity_warning
-from routelab.evaluation.ope.estimators import ESTIMATORS, MODEL_BASED, TUNED, Terms
+from routelab.evaluation.ope.estimators import ESTIMATORS, MODEL_BASED, TUNED, Terms, has_interval
 from routelab.evaluation.ope.intervals import bernstein_interval, bootstrap_interval, contribution_width, resampled
 from routelab.evaluation.ope.logged import LoggedData
 from routelab.evaluation.ope.study import Predictions, Study, default_metrics, parts_of
@@ -40,8 +40,9 @@ def evaluate(
 ) -> pd.DataFrame:
     """Mean outcomes that policies would have had on the requests of a log.
 
-    All estimators, metrics and policies see the same resamples of units. Levels of tuned estimators are chosen once, by
-    SLOPE, and kept in the resamples; a bias that they or the direct method's model bring is in no interval.
+    All estimators, metrics and policies see the same resamples of units. The direct method has no interval, nor has a
+    tuned estimator whose level, chosen by SLOPE, is finite: their biases, and the errors of the reward model on which
+    they lean, would be in none. Where the level is ∞ the interval is that of IPS or DR, as if nothing had been chosen.
 
     Args:
         log: n decisions among k providers.
@@ -60,8 +61,9 @@ def evaluate(
         seed: of folds and resamples.
 
     Returns:
-        A row per policy, metric and estimator: policy, metric, estimator, value, low, high, n (decisions with that
-        outcome), ess, max_weight, mean_weight, unsupported, tuned (the chosen level, NaN = none), warning.
+        A row per policy, metric and estimator: policy, metric, estimator, value, low, high (NaN = no interval), n
+        (decisions with that outcome), ess, max_weight, mean_weight, unsupported, tuned (the chosen level, ∞ = changes
+        nothing, NaN = has none), warning.
 
     Raises:
         OffPolicyError: the log does not support a policy, or an argument is unknown.
@@ -109,7 +111,8 @@ def evaluate(
                 intervals = [bernstein_interval(one, width, level) for one, width in zip(terms, widths, strict=True)]
             for name, one, found, tuned in zip(estimators, terms, intervals, levels, strict=True):
                 head = {"policy": policy, "metric": metric, "estimator": name}
-                value = {"value": found.estimate, "low": found.low, "high": found.high, "n": int(one[:, 1].sum())}
+                low, high = (found.low, found.high) if has_interval(name, tuned) else (np.nan, np.nan)
+                value = {"value": found.estimate, "low": low, "high": high, "n": int(one[:, 1].sum())}
                 rows.append(head | value | about | {"tuned": np.nan if tuned is None else tuned} | told)
     return pd.DataFrame(rows)
 

@@ -68,6 +68,8 @@ def places(
 ) -> dict[str, Place]:
     """Cost and quality of policies, resampled together; the arguments are those of ``evaluate``.
 
+    The region of the direct method, and of a tuned estimator at a finite level, lacks their bias and is too small.
+
     Raises:
         OffPolicyError: the log does not support a policy, or knows no cost.
 

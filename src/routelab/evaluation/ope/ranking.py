@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from routelab.arrays import Floats
-from routelab.evaluation.ope.estimators import estimate, influence
+from routelab.evaluation.ope.estimators import estimate, has_interval, influence
 from routelab.evaluation.ope.intervals import degrees_of_freedom, resampled
 from routelab.evaluation.ope.logged import LoggedData
 from routelab.evaluation.ope.study import Predictions, Study, parts_of
@@ -37,7 +37,8 @@ def rank(
     Values have simultaneous intervals V̂ ± c·se, c the quantile of the largest |V̂* − V̂|/se over all policies in paired
     resamples (max-t: Romano & Wolf, *Exact and Approximate Stepdown Methods for Multiple Hypothesis Testing*, 2005),
     stretched as the bootstrap intervals are. Ranks have simultaneous intervals from the same for all differences
-    (Mogstad et al., *Inference for Ranks with Applications to Mobility across Neighbourhoods*, 2024).
+    (Mogstad et al., *Inference for Ranks with Applications to Mobility across Neighbourhoods*, 2024). Estimates that
+    have no interval in ``evaluate`` have none here, and tell no policy from another.
 
     Args:
         log: n decisions among k providers.
@@ -81,16 +82,19 @@ def rank(
         max_unsupported=max_unsupported,
         seed=seed,
     )
-    terms = [study.terms(name, estimator, metric)[0] for name in study.targets]
+    terms, levels = zip(*(study.terms(name, estimator, metric) for name in study.targets), strict=True)
+    sound = np.array([has_interval(estimator, one) for one in levels])
     replicates = resampled(np.stack(terms, axis=1), n_resamples, np.random.default_rng(seed))
     centred = np.column_stack([influence(one) for one in terms])
     values = np.array([float(estimate(one.sum(axis=0))) for one in terms])
     half = _stretch([degrees_of_freedom(one) for one in terms], level) * _max_t(values, replicates, centred, level)
+    half[~sound] = np.nan
     first, second = _pairs(len(values))
     sign = -1.0 if metric in ("cost", "latency") else 1.0
     gaps = sign * (values[first] - values[second])
     spread = centred[:, first] - centred[:, second]
     surely = gaps > _max_t(values[first] - values[second], replicates[:, first] - replicates[:, second], spread, level)
+    surely &= sound[first] & sound[second]
     frame = pd.DataFrame(
         {
             "policy": list(study.targets),

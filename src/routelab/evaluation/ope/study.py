@@ -80,7 +80,7 @@ class Study:
         return cls(log, objective, targets, overlaps, predictions)
 
     def terms(self, policy: str, estimator: str, metric: str) -> tuple[Terms, float | None]:
-        """Terms (g, 4) of the g units, and the level that was chosen for a tuned estimator."""
+        """Terms (g, 4) of the g units, and a tuned estimator's level; ∞ where the chosen one changes nothing."""
         log = self.log
         predicted = self._predicted(metric) if estimator in MODEL_BASED else None
         reward = log.reward(metric, self.objective)
@@ -89,7 +89,8 @@ class Study:
             return by_unit(ESTIMATORS[estimator](rows), log.units), None
         tuned = TUNED[estimator]
         level = slope(tuned, rows, candidate_levels(estimator, rows.weight))
-        return by_unit(tuned(rows, level), log.units), level
+        terms, free = tuned(rows, level), tuned(rows, np.inf)
+        return by_unit(terms, log.units), np.inf if np.array_equal(terms, free) else level
 
     def _predicted(self, metric: str) -> Floats:
         """Predictions (n, k) of a metric; those of the utility follow from its parts."""
