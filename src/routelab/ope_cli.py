@@ -82,7 +82,7 @@ def ope_report(
 
 
 def ope_lines(report: Mapping[str, Any]) -> Iterator[str]:
-    """The report for a terminal: estimates with 95 % intervals (– where there is none), what to beware of, and the ranking."""
+    """The report for a terminal: estimates with 95 % intervals or –, what to beware of, and the ranking."""
     chosen = ", ".join(f"{name} {count}" for name, count in report["chosen"].items())
     yield f"{report['decisions']} decisions: {chosen}"
     metrics = report["metrics"]
@@ -97,8 +97,9 @@ def ope_lines(report: Mapping[str, Any]) -> Iterator[str]:
             f"{policy}: effective sample {first['ess']:.0f}, largest weight {first['max_weight']:.3g}, "
             f"mean weight {first['mean_weight']:.3f}, {first['unsupported']:.2%} unsupported"
         )
-        if first["warning"]:
-            yield f"  beware: {first['warning']}"
+        for told_once in dict.fromkeys(row["warning"] for row in report["estimates"] if row["policy"] == policy):
+            if told_once:
+                yield f"  beware: {told_once}"
     if len(report["ranking"]) > 1:
         first = report["ranking"][0]
         yield f"ranking by {first['metric']} ({first['estimator']}; intervals hold for all policies at once):"

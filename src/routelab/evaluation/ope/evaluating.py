@@ -11,7 +11,6 @@ import pandas as pd
 from routelab.arrays import Floats
 from routelab.errors import OffPolicyError
 from routelab.evaluation.bootstrap import Interval
-from routelab.evaluation.ope.diagnostics import propensity_warning
 from routelab.evaluation.ope.estimators import ESTIMATORS, MODEL_BASED, TUNED, Terms, has_interval
 from routelab.evaluation.ope.intervals import bernstein_interval, bootstrap_interval, contribution_width, resampled
 from routelab.evaluation.ope.logged import LoggedData
@@ -60,6 +59,9 @@ def evaluate(
         max_unsupported: share of a policy's choices that the log may lack; beyond it there is no answer.
         seed: of folds and resamples.
 
+    Outcomes that are missing are taken as missing by chance among the decisions of a provider; the warning says where
+    providers differ in that by more than chance. Weights of the rest, and what is told of them, make up for it.
+
     Returns:
         A row per policy, metric and estimator: policy, metric, estimator, value, low, high (NaN = no interval), n
         (decisions with that outcome), ess, max_weight, mean_weight, unsupported, tuned (the chosen level, ∞ = changes
@@ -93,13 +95,13 @@ def evaluate(
         max_unsupported=max_unsupported,
         seed=seed,
     )
-    doubt = propensity_warning(log)
     rows = []
-    for policy, met in study.overlaps.items():
-        about = {"ess": met.ess, "max_weight": met.max_weight, "mean_weight": met.mean_weight}
-        about |= {"unsupported": met.unsupported}
-        told = {"warning": "; ".join(filter(None, (met.warning(), doubt)))}
+    for policy in study.targets:
         for metric in asked:
+            met, n = study.overlaps[policy, metric], int((~np.isnan(log.reward(metric, objective))).sum())
+            about = {"n": n, "ess": met.ess, "max_weight": met.max_weight, "mean_weight": met.mean_weight}
+            about |= {"unsupported": met.unsupported}
+            told = {"warning": study.warning(policy, metric)}
             terms, levels = zip(*(study.terms(policy, name, metric) for name in estimators), strict=True)
             if interval == "bootstrap":
                 intervals = _bootstrapped(terms, level, n_resamples, seed)
@@ -109,10 +111,10 @@ def evaluate(
                     _width(name, one, span, met.largest_weight) for name, one in zip(estimators, terms, strict=True)
                 ]
                 intervals = [bernstein_interval(one, width, level) for one, width in zip(terms, widths, strict=True)]
-            for name, one, found, tuned in zip(estimators, terms, intervals, levels, strict=True):
+            for name, found, tuned in zip(estimators, intervals, levels, strict=True):
                 head = {"policy": policy, "metric": metric, "estimator": name}
                 low, high = (found.low, found.high) if has_interval(name, tuned) else (np.nan, np.nan)
-                value = {"value": found.estimate, "low": low, "high": high, "n": int(one[:, 1].sum())}
+                value = {"value": found.estimate, "low": low, "high": high}
                 rows.append(head | value | about | {"tuned": np.nan if tuned is None else tuned} | told)
     return pd.DataFrame(rows)
 
@@ -124,7 +126,7 @@ def _bootstrapped(terms: Sequence[Terms], level: float, n_resamples: int, seed: 
 
 def _width(estimator: str, terms: Terms, span: float, largest_weight: float) -> float:
     model = estimator in MODEL_BASED
-    return contribution_width(terms, span, largest_weight, model=model, weighted=estimator != "dm")
+    return contribution_width(terms, span, largest_weight, model=model)
 
 
 def _span(log: LoggedData, metric: str, objective: Objective) -> float:

@@ -75,8 +75,8 @@ def bernstein_interval(terms: Terms, width: float, level: float = 0.95) -> Inter
     """Empirical Bernstein interval, V̂ ± [√(2 s² l / n) + 7 R l / (3 (n − 1))] with l = ln(4/(1 − level)).
 
     Maurer & Pontil, *Empirical Bernstein Bounds and Sample Variance Penalization*, 2009, theorem 4 on both sides. Holds
-    at every n for IPS and DR where R is the range that a row's contribution cannot leave; for self-normalised
-    estimators it is that of their linearisation.
+    at every n for IPS and DR where no outcome is missing and R is the range that a row's contribution cannot leave; for
+    self-normalised estimators it is that of their linearisation.
 
     Args:
         terms: (n, 4), a row per unit.
@@ -94,7 +94,7 @@ def bernstein_interval(terms: Terms, width: float, level: float = 0.95) -> Inter
     return Interval(value, value - half, value + half)
 
 
-def contribution_width(terms: Terms, span: float, largest_weight: float, *, model: bool, weighted: bool) -> float:
+def contribution_width(terms: Terms, span: float, largest_weight: float, *, model: bool) -> float:
     """The range R of what one unit contributes to an estimate.
 
     Args:
@@ -102,8 +102,7 @@ def contribution_width(terms: Terms, span: float, largest_weight: float, *, mode
         span: range of the rewards, which holds 0 (1 for quality).
         largest_weight: that can be, over all providers.
         model: whether predictions are used; they keep to the range of the rewards.
-        weighted: whether weights are.
     """
     count, norm = terms[:, 1], terms[:, 3]
-    weight = largest_weight / (norm.mean() / count.mean()) if weighted else 0.0
+    weight = largest_weight / (norm.mean() / count.mean())
     return float(span * (model + weight * (1 + model)) * count.max() / count.mean())

@@ -27,9 +27,9 @@ METRICS = ("quality", "cost", "latency")
 class LoggedData:
     """n logged decisions among k providers, checked.
 
-    An outcome that is NaN was not observed; that row is left out of the estimates of that outcome, as if it were
-    missing by chance. A failed call has quality 0, as routers record it; what was asked instead is no decision of a
-    policy and not here.
+    An outcome that is NaN was not observed. Others of that provider stand for it, as if it were missing by chance among
+    them; where what is asked for also tells whether it is missing, only the reward model of DM, DR or SNDR helps. A
+    failed call has quality 0, as routers record it; what was asked instead is no decision of a policy and not here.
 
     Args:
         action: (n,) column of the provider that was chosen.

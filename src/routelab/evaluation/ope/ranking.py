@@ -105,8 +105,8 @@ def rank(
             "rank_high": len(values) - np.bincount(first[surely], minlength=len(values)),
             "metric": metric,
             "estimator": estimator,
-            "ess": [met.ess for met in study.overlaps.values()],
-            "warning": [met.warning() for met in study.overlaps.values()],
+            "ess": [study.overlaps[name, metric].ess for name in study.targets],
+            "warning": [study.warning(name, metric) for name in study.targets],
         }
     )
     frame = frame.iloc[np.argsort(-sign * values, kind="stable")].reset_index(drop=True)
