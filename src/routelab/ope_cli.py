@@ -13,6 +13,7 @@ from routelab.benchmark.text import aligned
 from routelab.errors import OffPolicyError
 from routelab.evaluation.ope import LoggedData, LowSampleWarning, evaluate, fixed, propensity_calibration, rank
 from routelab.evaluation.ope.evaluating import ALL
+from routelab.evaluation.ope.frames import kept
 from routelab.evaluation.ope.study import default_metrics
 from routelab.evaluation.ope.targets import Target
 from routelab.performance_db import PerformanceDB
@@ -23,21 +24,23 @@ from routelab.tables.io import ENDINGS, read_frame
 _FORMATS = {"cost": "{:.4g}", "latency": "{:.4g}"}
 
 
-def read_log(name: str) -> LoggedData:
+def read_log(name: str, **only: str | None) -> LoggedData:
     """A log from a database URL, a ``.db`` or ``.sqlite`` file of a router, or a table of decisions.
+
+    ``only`` rows whose columns hold these values are read, None = any.
 
     Raises:
         OffPolicyError: there is no such file, or what it holds is no log.
     """
     path = Path(name.removeprefix("sqlite:///"))
     if path.suffix in ENDINGS and "://" not in name:
-        return LoggedData.from_frame(read_frame(path))
+        return LoggedData.from_frame(kept(read_frame(path), **only))
     if name.startswith("sqlite:///") or "://" not in name:
         if not path.is_file():  # which opening would make
             raise OffPolicyError(f"{path}: no such file; give a database (URL or .db), or a {', '.join(ENDINGS)} file")
         name = f"sqlite:///{path}"
     with PerformanceDB(name) as db:
-        return LoggedData.from_db(db)
+        return LoggedData.from_db(db, **only)
 
 
 def read_policy(log: LoggedData, name: str) -> Target:
@@ -60,7 +63,7 @@ def read_policy(log: LoggedData, name: str) -> Target:
 def ope_report(
     log: LoggedData, policies: Sequence[str], *, objective: Objective, estimators: Sequence[str] = ALL, seed: int = 0
 ) -> dict[str, Any]:
-    """Estimates of all policies, their ranking, and how the propensities fit the choices; for JSON.
+    """Estimates of all policies, their ranking by SNDR, or else the first of ``estimators``, and how the propensities fit the choices; for JSON.
 
     Raises:
         RoutelabError: as ``read_policy`` and ``evaluate``.
@@ -69,7 +72,8 @@ def ope_report(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", LowSampleWarning)  # the report says so itself
         estimates = evaluate(log, targets, objective=objective, estimators=estimators or ALL, seed=seed)
-        ranking = rank(log, targets, objective=objective, seed=seed)
+        by = "sndr" if "sndr" in estimators or not estimators else estimators[0]
+        ranking = rank(log, targets, objective=objective, estimator=by, seed=seed)
     return {
         "decisions": log.n,
         "chosen": dict(zip(log.providers, log.counts.tolist(), strict=True)),

@@ -12,7 +12,13 @@ from routelab.arrays import Floats
 from routelab.errors import OffPolicyError
 from routelab.evaluation.bootstrap import Interval
 from routelab.evaluation.ope.estimators import ESTIMATORS, MODEL_BASED, TUNED, Terms, has_interval
-from routelab.evaluation.ope.intervals import bernstein_interval, bootstrap_interval, contribution_width, resampled
+from routelab.evaluation.ope.intervals import (
+    bernstein_interval,
+    bootstrap_interval,
+    check_resampling,
+    contribution_width,
+    resampled,
+)
 from routelab.evaluation.ope.logged import LoggedData
 from routelab.evaluation.ope.study import Predictions, Study, default_metrics, parts_of
 from routelab.evaluation.ope.targets import Target
@@ -51,8 +57,8 @@ def evaluate(
         metrics: of "quality", "cost" (USD), "latency" (seconds) and "utility"; None takes all that are known.
         interval: "bootstrap" over units; "bernstein" holds at every sample size, and is several times as wide. It
             takes the largest cost and latency of the log for the highest possible.
-        level: of the intervals.
-        n_resamples: of the bootstrap.
+        level: of the intervals, in (0, 1).
+        n_resamples: of the bootstrap, ≥ 1.
         predictions: (n, k) predicted outcomes by metric, of models that did not see the row; None fits some.
         model: scikit-learn regressor for them, see ``predicted_rewards``.
         folds: of their cross-fitting.
@@ -82,6 +88,7 @@ def evaluate(
     """
     if interval not in ("bootstrap", "bernstein"):
         raise OffPolicyError(f"interval {interval!r} is unknown; give 'bootstrap' or 'bernstein'")
+    check_resampling(level, n_resamples)
     asked = default_metrics(log, objective) if metrics is None else tuple(metrics)
     study = Study.of(
         log,

@@ -6,8 +6,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routelab.arrays import Floats
+from routelab.errors import OffPolicyError
 from routelab.evaluation.bootstrap import Interval, resample_weights
 from routelab.evaluation.ope.estimators import Terms, estimate, influence
+
+
+def check_resampling(level: float, n_resamples: int) -> None:
+    """Refuse what makes no interval: OffPolicyError unless 0 < ``level`` < 1 and ``n_resamples`` ≥ 1."""
+    if not 0.0 < level < 1.0:
+        raise OffPolicyError(f"level is {level}; give a number between 0 and 1, such as 0.95")
+    if n_resamples < 1:
+        raise OffPolicyError(f"n_resamples is {n_resamples}; give 1 or more, such as 1000")
 
 
 def by_unit(terms: Terms, units: NDArray[np.intp]) -> Terms:
@@ -34,22 +43,20 @@ def resampled(terms: Floats, n_resamples: int, rng: np.random.Generator) -> Floa
     return estimate(sums.reshape(len(sums), -1, 4))
 
 
-def degrees_of_freedom(terms: Terms) -> float:
-    """Degrees of freedom 2g/(κ − 1) of the variance of an estimate whose influence has kurtosis κ.
+def degrees_of_freedom(influences: Floats) -> Floats:
+    """Degrees of freedom 2g/(κ − 1) of the variances of estimates whose influences (g, …) have kurtosis κ (…).
 
     A chi-square's with the variance that an estimated variance has (Satterthwaite, *An Approximate Distribution of
     Estimates of Variance Components*, 1946): about g for normal terms, few where few decisions carry the weight.
 
     >>> rng = np.random.default_rng(0)
-    >>> terms = np.column_stack([rng.normal(size=20_000), np.ones(20_000), np.zeros(20_000), np.ones(20_000)])
-    >>> round(degrees_of_freedom(terms), -3)
-    20000.0
+    >>> degrees_of_freedom(rng.normal(size=(20_000, 2))).round(-3)
+    array([20000., 20000.])
     """
-    square = influence(terms) ** 2
-    if not square.any():
-        return np.inf
-    kurtosis = float((square**2).mean() / square.mean() ** 2)
-    return 2.0 * len(terms) / max(kurtosis - 1.0, 1e-12)
+    square = influences**2
+    fourth, variance = (square**2).mean(axis=0), square.mean(axis=0)
+    kurtosis = np.divide(fourth, variance**2, out=np.ones(np.shape(variance)), where=variance**2 > 0.0)
+    return np.asarray(2.0 * len(influences) / np.maximum(kurtosis - 1.0, 1e-12))
 
 
 def bootstrap_interval(terms: Terms, replicates: Floats, level: float = 0.95) -> Interval:
@@ -66,7 +73,7 @@ def bootstrap_interval(terms: Terms, replicates: Floats, level: float = 0.95) ->
     """
     from scipy.special import ndtr, stdtrit
 
-    outside = float(ndtr(stdtrit(min(degrees_of_freedom(terms), 1e9), (1.0 - level) / 2.0)))
+    outside = float(ndtr(stdtrit(min(float(degrees_of_freedom(influence(terms))), 1e9), (1.0 - level) / 2.0)))
     low, high = np.nanquantile(replicates, [outside, 1.0 - outside])
     return Interval(float(estimate(terms.sum(axis=0))), float(low), float(high))
 
