@@ -63,7 +63,9 @@ def read_policy(log: LoggedData, name: str) -> Target:
 def ope_report(
     log: LoggedData, policies: Sequence[str], *, objective: Objective, estimators: Sequence[str] = ALL, seed: int = 0
 ) -> dict[str, Any]:
-    """Estimates of all policies, their ranking by SNDR, or else the first of ``estimators``, and how the propensities fit the choices; for JSON.
+    """Estimates of all policies, their ranking, and how the propensities fit the choices; for JSON.
+
+    SNDR ranks where it is among ``estimators``, else the first of them.
 
     Raises:
         RoutelabError: as ``read_policy`` and ``evaluate``.
