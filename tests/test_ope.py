@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,7 +13,16 @@ from numpy.typing import NDArray
 from off_policy import QUALITY, Replayed, coverage, rank_agreement
 from routelab import Objective
 from routelab.errors import OffPolicyError
-from routelab.evaluation.ope import LoggedData, LowSampleWarning, bootstrap_interval, evaluate, fixed, places, rank
+from routelab.evaluation.ope import (
+    LoggedData,
+    LowSampleWarning,
+    bootstrap_interval,
+    evaluate,
+    fixed,
+    influence,
+    places,
+    rank,
+)
 from routelab.evaluation.ope.intervals import by_unit, contribution_width, degrees_of_freedom, resampled
 
 Floats = NDArray[np.float64]
@@ -121,10 +133,9 @@ def test_rows_of_one_unit_are_resampled_together(world: Replayed) -> None:
 def test_a_contribution_cannot_leave_its_range_whatever_the_size_of_units() -> None:
     """A unit of three decisions among units of one adds three times as much."""
     terms = by_unit(np.tile([0.0, 1.0, 30.0, 1.0], (6, 1)), np.array([0, 1, 2, 3, 3, 3]))
-    width = contribution_width(terms, 1.0, 30.0, model=False, weighted=True)
+    width = contribution_width(terms, 1.0, 30.0, model=False)
     assert width == pytest.approx((terms[:, 2] / terms[:, 1].mean()).max())
-    assert contribution_width(terms[:3], 1.0, 30.0, model=True, weighted=True) == pytest.approx(61.0)
-    assert contribution_width(terms[:3], 1.0, 30.0, model=True, weighted=False) == pytest.approx(1.0)
+    assert contribution_width(terms[:3], 1.0, 30.0, model=True) == pytest.approx(61.0)
 
 
 def test_the_same_seed_gives_the_same_numbers(world: Replayed) -> None:
@@ -139,7 +150,7 @@ def test_heavy_tails_widen_the_interval() -> None:
     column = np.zeros(2000)
     column[:2] = 30.0
     terms = np.column_stack([column, *np.ones((3, 2000))]) * [1.0, 1.0, 0.0, 1.0]
-    assert degrees_of_freedom(terms) == pytest.approx(4.0, rel=0.01)
+    assert degrees_of_freedom(influence(terms)) == pytest.approx(4.0, rel=0.01)
     replicates = resampled(terms[:, None, :], 4000, np.random.default_rng(0))[:, 0]
     low, high = np.quantile(replicates, [0.025, 0.975])
     interval = bootstrap_interval(terms, replicates)
@@ -149,7 +160,7 @@ def test_heavy_tails_widen_the_interval() -> None:
 
 def test_a_constant_outcome_has_an_interval_of_no_width() -> None:
     log = LoggedData(np.tile([0, 1], 200), np.full(400, 0.5), np.full(400, 0.5), ("a", "b"))
-    frame = evaluate(log, {"a": fixed(log, "a")}, estimators=["snips", "dm", "dr"])
+    frame = evaluate(log, {"a": fixed(log, "a")}, estimators=["snips", "dr"])
     assert frame[["value", "low", "high"]].to_numpy() == pytest.approx(0.5)
 
 
@@ -160,3 +171,44 @@ def test_an_answer_needs_a_decision_that_the_policy_could_have_made() -> None:
         evaluate(log, {"never": never})
     with pytest.warns(LowSampleWarning):
         evaluate(log, {"b": fixed(log, "b")}, estimators=["snips"])
+
+
+@pytest.mark.parametrize("interval", ["bootstrap", "bernstein"])
+def test_estimates_whose_error_resampling_does_not_show_have_no_interval(world: Replayed, interval: Any) -> None:
+    log, _ = world.draw(1000, 0.1, 0)
+    names = ("ips", "snips", "dr", "sndr", "dm", "clipped-ips", "switch-dr", "dros")
+    with pytest.warns(LowSampleWarning):
+        frame = evaluate(log, {"2": fixed(log, "2")}, estimators=names, metrics=["quality"], interval=interval)
+    with pytest.warns(LowSampleWarning):
+        ranked = rank(log, {"2": fixed(log, "2"), "0": fixed(log, "0")}, estimator="dm")
+    told = frame.set_index("estimator")
+    assert told["value"].notna().all()
+    assert told.loc[["ips", "snips", "dr", "sndr"], ["low", "high"]].notna().all(axis=None)
+    assert np.isfinite(told.loc["clipped-ips", "tuned"])
+    assert told.loc[["dm", "clipped-ips"], ["low", "high"]].isna().all(axis=None)
+    assert (told["low"].isna() == (np.isfinite(told["tuned"]) | (told.index == "dm"))).all()
+    assert ranked[["low", "high"]].isna().all(axis=None)
+    assert ranked[["rank_low", "rank_high"]].to_numpy().tolist() == [[1, 2], [1, 2]]
+
+
+def test_a_level_that_changes_nothing_leaves_the_interval(world: Replayed) -> None:
+    log, _ = world.draw(1000, 1.0, 0)
+    uniform = np.full((1000, 3), 1.0 / 3.0)  # all weights are 1, the least level
+    frame = evaluate(log, {"as logged": uniform}, estimators=["ips", "clipped-ips"], metrics=["quality"])
+    assert frame["tuned"].tolist()[1] == np.inf
+    assert frame[["value", "low", "high"]].nunique().tolist() == [1, 1, 1]
+
+
+def test_ranks_are_stretched_as_the_values_are() -> None:
+    """Five equal providers, four of them rarely asked: a pair is told apart in few of the logs."""
+    runs, n, shares = 200, 600, np.array([0.9, 0.025, 0.025, 0.025, 0.025])
+    apart = 0
+    for seed in range(1000, 1000 + runs):
+        rng = np.random.default_rng(seed)
+        action, logged = rng.choice(5, size=n, p=shares), np.tile(shares, (n, 1))
+        log = LoggedData(action, rng.random(n) < 0.5, shares[action], tuple("abcde"), probabilities=logged)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", LowSampleWarning)
+            found = rank(log, {name: fixed(log, name) for name in "abcde"}, n_resamples=200, seed=seed)
+        apart += bool(((found["rank_low"] > 1) | (found["rank_high"] < 5)).any())
+    assert apart / runs <= 0.07  # .095 where only values are

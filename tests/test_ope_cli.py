@@ -58,7 +58,7 @@ def run(*arguments: str) -> str:
 def test_a_saved_policy_is_estimated_and_ranked_from_a_routers_log(folder: Path, tmp_path: Path, name: str) -> None:
     out = tmp_path / "ope.json"
     policies = ("--policy", str(folder / "policy"), "--policy", "fixed:a", "--policy", "uniform")
-    told = run(name.format(folder), *policies, "--estimators", "snips,dr", "--json", str(out))
+    told = run(name.format(folder), *policies, "--estimators", "snips,dr,sndr", "--json", str(out))
     lines = told.splitlines()
     assert lines[0].startswith("400 decisions: a ")
     assert lines[1].split()[:5] == ["policy", "estimator", "quality", "[95", "%"]
@@ -68,7 +68,7 @@ def test_a_saved_policy_is_estimated_and_ranked_from_a_routers_log(folder: Path,
     report = json.loads(out.read_text(encoding="utf-8"))
     assert report["chosen"]["a"] + report["chosen"]["b"] == report["decisions"] == 400
     values = {(row["policy"], row["metric"], row["estimator"]): row["value"] for row in report["estimates"]}
-    assert len(values) == 3 * 2 * 2
+    assert len(values) == 3 * 2 * 3
     assert values[str(folder / "policy"), "quality", "dr"] == pytest.approx(0.625, abs=0.02)
     assert values["fixed:a", "quality", "snips"] == pytest.approx(0.5)
     assert values["fixed:a", "cost", "snips"] == pytest.approx(0.01)
@@ -92,6 +92,28 @@ def test_what_the_log_cannot_say_is_told_in_one_line(folder: Path, tmp_path: Pat
         with pytest.raises(OffPolicyError, match=r"no\.db: no such file; give a database"):
             read_log(missing)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_ranking_needs_no_reward_model_where_none_is_asked_for() -> None:
+    """One unit cannot be cross-fitted."""
+    log = LoggedData([0, 1] * 20, np.linspace(0, 1, 40), [0.5] * 40, ("a", "b"), units=np.zeros(40))
+    ranking = ope_report(log, ["fixed:a", "fixed:b"], objective=Objective(), estimators=["snips"])["ranking"]
+    assert [row["estimator"] for row in ranking] == ["snips", "snips"]
+
+
+def test_a_log_is_read_for_one_feature_set_and_one_version(tmp_path: Path) -> None:
+    columns = {"provider": ["a", "b"] * 200, "propensity": 0.5, "quality": 0.5, "feature_set": "new"}
+    frame = pd.DataFrame(columns | {"policy_version": np.arange(400) // 300, "features": "[0.5]"})
+    frame.loc[:99, ["feature_set", "features"]] = ["old", "[0.5, 0.5]"]
+    path = tmp_path / "log.csv"
+    frame.to_csv(path)
+    asked = (str(path), "--policy", "fixed:a", "--estimators", "snips", "--feature-set", "new")
+    assert run(*asked).startswith("300 decisions")
+    assert run(*asked, "--policy-version", "0").startswith("200 decisions")
+    with pytest.raises(OffPolicyError, match="no decision of the log has feature_set 'none'; it holds new, old"):
+        read_log(str(path), feature_set="none")
+    with pytest.raises(OffPolicyError, match="no column 'unit'; leave that filter out"):
+        read_log(str(path), unit="u")
 
 
 def test_doubts_stand_below_the_table() -> None:
@@ -128,3 +150,17 @@ def test_the_figure_draws_every_estimate_with_its_interval_and_names_the_best() 
         assert drawn[name][1] == pytest.approx(quality.loc[(name, "always b"), "value"])
     ends = {tuple(np.round(segment[:, 0], 9)) for lines in ax.collections for segment in lines.get_segments()}
     assert {tuple(np.round(row, 9)) for row in quality[["low", "high"]].to_numpy()} <= ends
+
+
+def test_estimates_without_an_interval_are_shown_without_one(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "ope.json"
+    told = run(str(folder / "log.db"), "--policy", "fixed:b", "--estimators", "dm", "--json", str(out))
+    assert next(line for line in told.splitlines() if line.startswith("fixed:b")).split()[3] == "–"
+    first = json.loads(out.read_text(encoding="utf-8"))["estimates"][0]
+    assert (first["low"], first["high"]) == (None, None)
+    rng = np.random.default_rng(0)
+    action = rng.integers(2, size=400)
+    log = LoggedData(action, rng.random(400), np.full(400, 0.5), ("a", "b"))
+    ax = plots.plot_estimators(evaluate(log, {"a": fixed(log, "a")}, estimators=["dm", "dr"]))
+    assert sum(len(segment) > 0 for lines in ax.collections for segment in lines.get_segments()) == 1
+    assert {"dm", "dr"} <= {str(line.get_label()) for line in ax.get_lines()}

@@ -19,6 +19,7 @@ from routelab.evaluation.ope import (
     evaluate,
     fixed,
     overlap,
+    places,
     predicted_rewards,
     propensity_calibration,
     rank,
@@ -174,6 +175,17 @@ def test_a_broken_frame_is_refused(changed: dict[str, Any], told: str) -> None:
         LoggedData.from_frame(pd.DataFrame({name: value for name, value in fields.items() if value is not None}))
 
 
+def test_an_error_names_the_row_of_the_frame_and_not_of_what_is_left_of_it() -> None:
+    frame = pd.DataFrame(
+        {"provider": ["a", "a", "b", "b"], "quality": [None, 1.0, 0.5, 1.0], "propensity": [0.5, 0.5, 0.5, 0.5]}
+    )
+    for column, value in (("propensity", 0.0), ("quality", 1.5)):
+        wrong = frame.copy()
+        wrong.loc[2, column] = value
+        with pytest.raises(OffPolicyError, match=rf"{column}\[2\] is {value}"):
+            LoggedData.from_frame(wrong)
+
+
 def test_a_deterministic_log_answers_only_for_itself() -> None:
     rng = np.random.default_rng(0)
     action = rng.integers(2, size=200)
@@ -235,6 +247,10 @@ def test_probabilities_that_are_none_are_refused(target: Any, told: str) -> None
         ({"predictions": {}}, "no predictions of quality are given"),
         ({"predictions": {"quality": np.zeros((3, 2)), "cost": np.zeros((3, 2))}}, "one per row and provider"),
         ({"folds": 1}, "in 1 folds"),
+        ({"level": 0.0}, "level is 0.0; give a number between 0 and 1"),
+        ({"level": 95.0}, "level is 95.0"),
+        ({"level": np.nan}, "level is nan"),
+        ({"n_resamples": 0}, "n_resamples is 0; give 1 or more"),
     ],
 )
 def test_a_question_that_makes_no_sense_is_refused(changed: dict[str, Any], told: str) -> None:
@@ -256,6 +272,16 @@ def test_ungraded_decisions_are_left_out_of_quality_only() -> None:
     assert frame.loc["quality", "value"] == pytest.approx(np.nanmean(quality[chosen]))
     assert frame.loc["cost", "value"] == pytest.approx(0.02)
     assert (frame.loc["quality", "n"], frame.loc["cost", "n"]) == (300, 400)
+
+
+def test_the_ranking_and_the_region_check_their_level() -> None:
+    log = uniform_log()
+    with pytest.raises(OffPolicyError, match=r"level is 1\.0"):
+        rank(log, {"b": fixed(log, "b")}, level=1.0)
+    with pytest.raises(OffPolicyError, match="n_resamples is 0"):
+        places(log, {"b": fixed(log, "b")}, n_resamples=0)
+    with pytest.raises(OffPolicyError, match=r"level is 0\.0"):
+        places(log, {"b": fixed(log, "b")}, n_resamples=9)["b"].ellipse(level=0.0)
 
 
 def test_few_effective_decisions_are_told() -> None:

@@ -25,11 +25,11 @@ from routelab import (
     simulated_providers,
 )
 from routelab.abtest.shadow_report import shadow_log
+from routelab.db_records import AFTER_FAILURE
 from routelab.errors import ExperimentError
 from routelab.policies import Policy
 from routelab.providers import Completion
 from routelab.routers import Router
-from routelab.routers.decision import AFTER_FAILURE
 from routing import EASY, Answering, requests
 
 QUALITY = {"x": 0.2, "y": 0.9, "z": 0.6}

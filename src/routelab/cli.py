@@ -161,6 +161,8 @@ def ope(
     ],
     cost_weight: Annotated[float, typer.Option(min=0.0, help="Quality per USD that policies serve.")] = 0.0,
     estimators: Annotated[str, typer.Option(help="Names with commas between; all when left out.")] = "",
+    feature_set: Annotated[str | None, typer.Option(help="Only decisions on these features.")] = None,
+    policy_version: Annotated[str | None, typer.Option(help="Only decisions of this version of the policy.")] = None,
     seed: Annotated[int, typer.Option(min=0, max=10**9, help="Of everything random.")] = 0,
     json_out: Json = None,
 ) -> None:
@@ -173,7 +175,11 @@ def ope(
         _check_writable(json_out)
     names = [name.strip() for name in estimators.split(",") if name.strip()]
     report = ope_report(
-        read_log(log), policies, objective=Objective(cost_weight=cost_weight), estimators=names, seed=seed
+        read_log(log, feature_set=feature_set, policy_version=policy_version),
+        policies,
+        objective=Objective(cost_weight=cost_weight),
+        estimators=names,
+        seed=seed,
     )
     for line in ope_lines(report):
         typer.echo(line)

@@ -20,6 +20,9 @@ from routelab.errors import DatabaseError
 _PROBABILITY_TOLERANCE = 1e-3
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
+#: Ends the policy's name where the choice was made among the providers that had not failed yet: no policy drew it.
+AFTER_FAILURE = " after failure"
+
 
 def new_decision_id(rng: np.random.Generator | None = None) -> str:
     """A fresh uuid4 in hex, drawn from ``rng`` where the same seed must give the same ids.

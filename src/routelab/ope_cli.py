@@ -13,6 +13,7 @@ from routelab.benchmark.text import aligned
 from routelab.errors import OffPolicyError
 from routelab.evaluation.ope import LoggedData, LowSampleWarning, evaluate, fixed, propensity_calibration, rank
 from routelab.evaluation.ope.evaluating import ALL
+from routelab.evaluation.ope.frames import kept
 from routelab.evaluation.ope.study import default_metrics
 from routelab.evaluation.ope.targets import Target
 from routelab.performance_db import PerformanceDB
@@ -23,21 +24,23 @@ from routelab.tables.io import ENDINGS, read_frame
 _FORMATS = {"cost": "{:.4g}", "latency": "{:.4g}"}
 
 
-def read_log(name: str) -> LoggedData:
+def read_log(name: str, **only: str | None) -> LoggedData:
     """A log from a database URL, a ``.db`` or ``.sqlite`` file of a router, or a table of decisions.
+
+    ``only`` rows whose columns hold these values are read, None = any.
 
     Raises:
         OffPolicyError: there is no such file, or what it holds is no log.
     """
     path = Path(name.removeprefix("sqlite:///"))
     if path.suffix in ENDINGS and "://" not in name:
-        return LoggedData.from_frame(read_frame(path))
+        return LoggedData.from_frame(kept(read_frame(path), **only))
     if name.startswith("sqlite:///") or "://" not in name:
         if not path.is_file():  # which opening would make
             raise OffPolicyError(f"{path}: no such file; give a database (URL or .db), or a {', '.join(ENDINGS)} file")
         name = f"sqlite:///{path}"
     with PerformanceDB(name) as db:
-        return LoggedData.from_db(db)
+        return LoggedData.from_db(db, **only)
 
 
 def read_policy(log: LoggedData, name: str) -> Target:
@@ -62,6 +65,8 @@ def ope_report(
 ) -> dict[str, Any]:
     """Estimates of all policies, their ranking, and how the propensities fit the choices; for JSON.
 
+    SNDR ranks where it is among ``estimators``, else the first of them.
+
     Raises:
         RoutelabError: as ``read_policy`` and ``evaluate``.
     """
@@ -69,7 +74,8 @@ def ope_report(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", LowSampleWarning)  # the report says so itself
         estimates = evaluate(log, targets, objective=objective, estimators=estimators or ALL, seed=seed)
-        ranking = rank(log, targets, objective=objective, seed=seed)
+        by = "sndr" if "sndr" in estimators or not estimators else estimators[0]
+        ranking = rank(log, targets, objective=objective, estimator=by, seed=seed)
     return {
         "decisions": log.n,
         "chosen": dict(zip(log.providers, log.counts.tolist(), strict=True)),
@@ -82,7 +88,7 @@ def ope_report(
 
 
 def ope_lines(report: Mapping[str, Any]) -> Iterator[str]:
-    """The report for a terminal: estimates with 95 % intervals, what to beware of, and the ranking."""
+    """The report for a terminal: estimates with 95 % intervals or –, what to beware of, and the ranking."""
     chosen = ", ".join(f"{name} {count}" for name, count in report["chosen"].items())
     yield f"{report['decisions']} decisions: {chosen}"
     metrics = report["metrics"]
@@ -97,8 +103,9 @@ def ope_lines(report: Mapping[str, Any]) -> Iterator[str]:
             f"{policy}: effective sample {first['ess']:.0f}, largest weight {first['max_weight']:.3g}, "
             f"mean weight {first['mean_weight']:.3f}, {first['unsupported']:.2%} unsupported"
         )
-        if first["warning"]:
-            yield f"  beware: {first['warning']}"
+        for told_once in dict.fromkeys(row["warning"] for row in report["estimates"] if row["policy"] == policy):
+            if told_once:
+                yield f"  beware: {told_once}"
     if len(report["ranking"]) > 1:
         first = report["ranking"][0]
         yield f"ranking by {first['metric']} ({first['estimator']}; intervals hold for all policies at once):"
@@ -107,6 +114,8 @@ def ope_lines(report: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _interval(row: Mapping[str, Any], metric: str) -> str:
+    if row["low"] != row["low"]:  # NaN, has none
+        return f"{_FORMATS.get(metric, '{:.4f}').format(row['value'])} –"
     value, low, high = (_FORMATS.get(metric, "{:.4f}").format(row[name]) for name in ("value", "low", "high"))
     return f"{value} [{low}, {high}]"
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from routelab.db_records import AFTER_FAILURE
 from routelab.errors import ExperimentError
 from routelab.performance_db import PerformanceDB
-from routelab.routers.decision import AFTER_FAILURE
 
 
 @dataclass(frozen=True, slots=True)

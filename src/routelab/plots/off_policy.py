@@ -26,10 +26,10 @@ def plot_estimators(
     title: str | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Estimates of each policy with their intervals, one mark per estimator; hollow where few decisions carry them.
+    """Estimates of each policy, one mark per estimator, hollow where few decisions carry them; bars are intervals.
 
     Args:
-        frame: of ``evaluation.ope.evaluate``.
+        frame: of ``evaluation.ope.evaluate``; where low and high are NaN there is no bar.
         metric: the one of its metrics that is drawn.
         truth: the true mean of policies where it is known, drawn as a line.
         title: the finding; None says which policy the estimators agree on, or that they do not.

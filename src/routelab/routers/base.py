@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from routelab.db_records import Outcome
+from routelab.db_records import AFTER_FAILURE, Outcome
 from routelab.errors import RoutelabError
 from routelab.policies import Choice, Policy
 from routelab.providers import Completion, Price, Provider, ProviderError, ProviderPool
 from routelab.request import LLMRequest, is_finite
 from routelab.routers.deciding import DecidingRouter
-from routelab.routers.decision import AFTER_FAILURE, PriceChange, RoutingDecision, typical_cost
+from routelab.routers.decision import PriceChange, RoutingDecision, typical_cost
 from routelab.routers.pending import Pending, check_same
 
 _KEPT_CHANGES = 100  # of the prices of a provider

@@ -12,9 +12,6 @@ from routelab.providers import Price, Provider
 from routelab.reduction import Matrix
 from routelab.request import LLMRequest
 
-#: Ends the policy's name where the choice was made among the providers that had not failed yet.
-AFTER_FAILURE = " after failure"
-
 
 @dataclass(frozen=True, slots=True)
 class RoutingDecision:

@@ -1,7 +1,8 @@
 """The estimators: each turns logged rows into four columns whose sums make the estimate.
 
-With logged actions a, rewards r and propensities p, an evaluated policy π, weights w = π(a|x)/p, predicted rewards
-q̂(x, a) and their mean under the policy v(x) = Σ_a π(a|x) q̂(x, a), every estimate is
+With logged actions a, rewards r and propensities p, an evaluated policy π, weights w = π(a|x)/p (times the decisions
+that a row stands for where outcomes are missing), predicted rewards q̂(x, a) and their mean under the policy
+v(x) = Σ_a π(a|x) q̂(x, a), every estimate is
 
     V̂ = Σ base / Σ count + Σ correction / Σ norm
 
@@ -20,14 +21,14 @@ from routelab.arrays import Floats
 
 
 class Rows(NamedTuple):
-    """What the estimators are made of; rows without an outcome are zeros in all of it.
+    """What the estimators are made of; rows without an outcome are zeros in all but ``value``.
 
     Args:
         reward: (n,) outcomes r.
-        weight: (n,) w = π(a|x)/p ≥ 0.
+        weight: (n,) w = known · π(a|x)/p ≥ 0.
         predicted: (n,) q̂(x, a) of the logged action.
         value: (n,) v(x), the prediction's mean under the policy.
-        known: (n,) 1 where the outcome is known, else 0.
+        known: (n,) decisions that the row stands for, see :func:`stands_for`; 1 in all where all outcomes are known.
     """
 
     reward: Floats
@@ -58,14 +59,27 @@ class Rows(NamedTuple):
         array([0.4])
         """
         known = ~np.isnan(reward)
-        rows = np.arange(len(action))
-        weight = np.where(known, probabilities[rows, action] / propensity, 0.0)
+        rows, stands = np.arange(len(action)), stands_for(action, known)
+        weight = stands * (probabilities[rows, action] / propensity)
         if predictions is None:
             predicted = value = np.zeros(len(action))
         else:
             predicted = np.where(known, predictions[rows, action], 0.0)
-            value = np.where(known, np.einsum("nk,nk->n", probabilities, predictions), 0.0)
-        return cls(np.where(known, reward, 0.0), weight, predicted, value, known.astype(np.float64))
+            value = np.einsum("nk,nk->n", probabilities, predictions)
+        return cls(np.where(known, reward, 0.0), weight, predicted, value, stands)
+
+
+def stands_for(action: NDArray[np.intp], known: NDArray[np.bool_]) -> Floats:
+    """How many decisions (n,) for its provider each row with an outcome stands for, 0 for rows without one.
+
+    One over the share of the provider's decisions whose outcome is known: the inverse probability of seeing it where
+    outcomes are missing by chance among the decisions for a provider, and 1 where none is missing.
+
+    >>> stands_for(np.array([0, 0, 1]), np.array([True, False, True]))
+    array([2., 0., 1.])
+    """
+    share = np.bincount(action, known) / np.maximum(np.bincount(action), 1)
+    return np.divide(known, share[action], out=np.zeros(len(action)), where=known)
 
 
 #: (n, 4): the columns base, count, correction, norm.
@@ -73,7 +87,7 @@ Terms = Floats
 
 
 def ips(rows: Rows) -> Terms:
-    """Inverse propensity scoring, Σ w r / n: unbiased, of a variance that grows with the weights.
+    """Inverse propensity scoring, Σ w r / Σ known: unbiased, of a variance that grows with the weights.
 
     Horvitz & Thompson, *A Generalization of Sampling Without Replacement from a Finite Universe*, 1952.
     """
@@ -101,7 +115,7 @@ def dm(rows: Rows) -> Terms:
 
     Beygelzimer & Langford, *The Offset Tree for Learning with Partial Labels*, 2009.
     """
-    return _terms(rows, rows.value, 0.0, rows.known)
+    return _terms(rows, rows.value, 0.0, 1.0)
 
 
 def dr(rows: Rows) -> Terms:
@@ -138,9 +152,9 @@ def dros(rows: Rows, level: float) -> Terms:
     return _terms(rows, rows.value, weight * (rows.reward - rows.predicted), rows.known)
 
 
-def _terms(rows: Rows, base: Floats | float, correction: Floats | float, norm: Floats) -> Terms:
+def _terms(rows: Rows, base: Floats | float, correction: Floats | float, norm: Floats | float) -> Terms:
     terms = np.empty((len(rows.known), 4))
-    for column, values in enumerate((base, rows.known, correction, norm)):
+    for column, values in enumerate((base, 1.0, correction, norm)):
         terms[:, column] = values
     return terms
 
@@ -166,6 +180,17 @@ def estimate(sums: Floats) -> Floats:
     with np.errstate(divide="ignore", invalid="ignore"):  # a resample without a weight has no estimate
         value: Floats = sums[..., 0] / sums[..., 1] + sums[..., 2] / sums[..., 3]
     return value
+
+
+def has_interval(estimator: str, level: float | None) -> bool:
+    """Whether an estimate's error is that of resampling: no bias of a finite ``level``, no unseen error of a model.
+
+    The direct method has none: its predictions are the same in all resamples, which do not show how far off they are.
+
+    >>> has_interval("dr", None), has_interval("dm", None), has_interval("dros", 9.0), has_interval("dros", np.inf)
+    (True, False, False, True)
+    """
+    return estimator != "dm" and (level is None or level == np.inf)
 
 
 def influence(terms: Terms) -> Floats:

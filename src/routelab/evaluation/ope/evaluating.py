@@ -11,9 +11,14 @@ import pandas as pd
 from routelab.arrays import Floats
 from routelab.errors import OffPolicyError
 from routelab.evaluation.bootstrap import Interval
-from routelab.evaluation.ope.diagnostics import propensity_warning
-from routelab.evaluation.ope.estimators import ESTIMATORS, MODEL_BASED, TUNED, Terms
-from routelab.evaluation.ope.intervals import bernstein_interval, bootstrap_interval, contribution_width, resampled
+from routelab.evaluation.ope.estimators import ESTIMATORS, MODEL_BASED, TUNED, Terms, has_interval
+from routelab.evaluation.ope.intervals import (
+    bernstein_interval,
+    bootstrap_interval,
+    check_resampling,
+    contribution_width,
+    resampled,
+)
 from routelab.evaluation.ope.logged import LoggedData
 from routelab.evaluation.ope.study import Predictions, Study, default_metrics, parts_of
 from routelab.evaluation.ope.targets import Target
@@ -40,8 +45,9 @@ def evaluate(
 ) -> pd.DataFrame:
     """Mean outcomes that policies would have had on the requests of a log.
 
-    All estimators, metrics and policies see the same resamples of units. Levels of tuned estimators are chosen once, by
-    SLOPE, and kept in the resamples; a bias that they or the direct method's model bring is in no interval.
+    All estimators, metrics and policies see the same resamples of units. The direct method has no interval, nor has a
+    tuned estimator whose level, chosen by SLOPE, is finite: their biases, and the errors of the reward model on which
+    they lean, would be in none. Where the level is ∞ the interval is that of IPS or DR, as if nothing had been chosen.
 
     Args:
         log: n decisions among k providers.
@@ -51,17 +57,21 @@ def evaluate(
         metrics: of "quality", "cost" (USD), "latency" (seconds) and "utility"; None takes all that are known.
         interval: "bootstrap" over units; "bernstein" holds at every sample size, and is several times as wide. It
             takes the largest cost and latency of the log for the highest possible.
-        level: of the intervals.
-        n_resamples: of the bootstrap.
+        level: of the intervals, in (0, 1).
+        n_resamples: of the bootstrap, ≥ 1.
         predictions: (n, k) predicted outcomes by metric, of models that did not see the row; None fits some.
         model: scikit-learn regressor for them, see ``predicted_rewards``.
         folds: of their cross-fitting.
         max_unsupported: share of a policy's choices that the log may lack; beyond it there is no answer.
         seed: of folds and resamples.
 
+    Outcomes that are missing are taken as missing by chance among the decisions of a provider; the warning says where
+    providers differ in that by more than chance. Weights of the rest, and what is told of them, make up for it.
+
     Returns:
-        A row per policy, metric and estimator: policy, metric, estimator, value, low, high, n (decisions with that
-        outcome), ess, max_weight, mean_weight, unsupported, tuned (the chosen level, NaN = none), warning.
+        A row per policy, metric and estimator: policy, metric, estimator, value, low, high (NaN = no interval), n
+        (decisions with that outcome), ess, max_weight, mean_weight, unsupported, tuned (the chosen level, ∞ = changes
+        nothing, NaN = has none), warning.
 
     Raises:
         OffPolicyError: the log does not support a policy, or an argument is unknown.
@@ -78,6 +88,7 @@ def evaluate(
     """
     if interval not in ("bootstrap", "bernstein"):
         raise OffPolicyError(f"interval {interval!r} is unknown; give 'bootstrap' or 'bernstein'")
+    check_resampling(level, n_resamples)
     asked = default_metrics(log, objective) if metrics is None else tuple(metrics)
     study = Study.of(
         log,
@@ -91,13 +102,13 @@ def evaluate(
         max_unsupported=max_unsupported,
         seed=seed,
     )
-    doubt = propensity_warning(log)
     rows = []
-    for policy, met in study.overlaps.items():
-        about = {"ess": met.ess, "max_weight": met.max_weight, "mean_weight": met.mean_weight}
-        about |= {"unsupported": met.unsupported}
-        told = {"warning": "; ".join(filter(None, (met.warning(), doubt)))}
+    for policy in study.targets:
         for metric in asked:
+            met, n = study.overlaps[policy, metric], int((~np.isnan(log.reward(metric, objective))).sum())
+            about = {"n": n, "ess": met.ess, "max_weight": met.max_weight, "mean_weight": met.mean_weight}
+            about |= {"unsupported": met.unsupported}
+            told = {"warning": study.warning(policy, metric)}
             terms, levels = zip(*(study.terms(policy, name, metric) for name in estimators), strict=True)
             if interval == "bootstrap":
                 intervals = _bootstrapped(terms, level, n_resamples, seed)
@@ -107,9 +118,10 @@ def evaluate(
                     _width(name, one, span, met.largest_weight) for name, one in zip(estimators, terms, strict=True)
                 ]
                 intervals = [bernstein_interval(one, width, level) for one, width in zip(terms, widths, strict=True)]
-            for name, one, found, tuned in zip(estimators, terms, intervals, levels, strict=True):
+            for name, found, tuned in zip(estimators, intervals, levels, strict=True):
                 head = {"policy": policy, "metric": metric, "estimator": name}
-                value = {"value": found.estimate, "low": found.low, "high": found.high, "n": int(one[:, 1].sum())}
+                low, high = (found.low, found.high) if has_interval(name, tuned) else (np.nan, np.nan)
+                value = {"value": found.estimate, "low": low, "high": high}
                 rows.append(head | value | about | {"tuned": np.nan if tuned is None else tuned} | told)
     return pd.DataFrame(rows)
 
@@ -121,7 +133,7 @@ def _bootstrapped(terms: Sequence[Terms], level: float, n_resamples: int, seed: 
 
 def _width(estimator: str, terms: Terms, span: float, largest_weight: float) -> float:
     model = estimator in MODEL_BASED
-    return contribution_width(terms, span, largest_weight, model=model, weighted=estimator != "dm")
+    return contribution_width(terms, span, largest_weight, model=model)
 
 
 def _span(log: LoggedData, metric: str, objective: Objective) -> float:

@@ -9,10 +9,8 @@ import numpy as np
 import pandas as pd
 
 from routelab.arrays import Floats
+from routelab.db_records import AFTER_FAILURE
 from routelab.errors import OffPolicyError
-
-#: How routers label the choice after a provider failed: no policy drew it, so it is left out.
-_FALLBACK = " after failure"
 
 
 def columns_of(frame: pd.DataFrame, providers: tuple[str, ...] | None = None) -> dict[str, Any]:
@@ -41,7 +39,7 @@ def columns_of(frame: pd.DataFrame, providers: tuple[str, ...] | None = None) ->
         )
     frame = frame[_has_outcome(frame)]
     if "policy" in frame:
-        frame = frame[~frame["policy"].astype(str).str.endswith(_FALLBACK)]
+        frame = frame[~frame["policy"].astype(str).str.endswith(AFTER_FAILURE)]
     if frame.empty:
         raise OffPolicyError("no decision of the log has an outcome yet; record outcomes first")
     listed = "providers" in frame and "probabilities" in frame
@@ -60,7 +58,31 @@ def columns_of(frame: pd.DataFrame, providers: tuple[str, ...] | None = None) ->
         "X": _features(frame),
         "probabilities": _probabilities(frame, names) if listed else None,
         "units": _units(frame),
+        "rows": frame.index,
     }
+
+
+def kept(frame: pd.DataFrame, **only: str | None) -> pd.DataFrame:
+    """The rows whose columns hold the values of ``only``, None = any.
+
+    Raises:
+        OffPolicyError: there is no such column, or no such row.
+
+    >>> kept(pd.DataFrame({"policy": ["x", "y"]}), policy="y", feature_set=None).index.tolist()
+    [1]
+    """
+    for name, value in only.items():
+        if value is None:
+            continue
+        if name not in frame:
+            raise OffPolicyError(f"the log has no column {name!r}; leave that filter out")
+        held = frame[name].astype(str)
+        frame = frame[held == value]
+        if frame.empty:
+            raise OffPolicyError(
+                f"no decision of the log has {name} {value!r}; it holds {', '.join(sorted(set(held)))}"
+            )
+    return frame
 
 
 def _has_outcome(frame: pd.DataFrame) -> pd.Series[bool]:

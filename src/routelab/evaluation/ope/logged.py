@@ -27,9 +27,9 @@ METRICS = ("quality", "cost", "latency")
 class LoggedData:
     """n logged decisions among k providers, checked.
 
-    An outcome that is NaN was not observed; that row is left out of the estimates of that outcome, as if it were
-    missing by chance. A failed call has quality 0, as routers record it; what was asked instead is no decision of a
-    policy and not here.
+    An outcome that is NaN was not observed. Others of that provider stand for it, as if it were missing by chance among
+    them; where what is asked for also tells whether it is missing, only the reward model of DM, DR or SNDR helps. A
+    failed call has quality 0, as routers record it; what was asked instead is no decision of a policy and not here.
 
     Args:
         action: (n,) column of the provider that was chosen.
@@ -41,6 +41,7 @@ class LoggedData:
         X: (n, p) features that policies see; None where no policy is to be asked.
         probabilities: (n, k) all logged probabilities, 0 = could not be chosen; or None.
         units: (n,) rows of one unit (user, or else request) are resampled and folded together; None = all independent.
+        rows: (n,) what errors call the rows; None numbers them.
 
     Raises:
         OffPolicyError: a column of another length, or a value out of its range: names column, row and remedy.
@@ -76,26 +77,30 @@ class LoggedData:
         X: ArrayLike | None = None,
         probabilities: ArrayLike | None = None,
         units: ArrayLike | None = None,
+        rows: ArrayLike | None = None,
     ) -> None:
         chosen, k = np.asarray(action), len(providers)
         n = chosen.size
+        names = np.arange(n) if rows is None else np.asarray(rows)
         if chosen.ndim != 1 or not n or k < 1 or len(set(providers)) != k:
             raise OffPolicyError(
                 f"action has shape {chosen.shape}, providers are {providers}; give one decision or more, and each "
                 "provider once"
             )
-        _refuse("action", chosen, (chosen < 0) | (chosen >= k) | (chosen % 1 != 0), f"give a column in [0, {k})")
+        _refuse("action", chosen, (chosen < 0) | (chosen >= k) | (chosen % 1 != 0), f"give a column in [0, {k})", names)
         p = _column("propensity", propensity, n)
-        _refuse("propensity", p, ~((p > 0.0) & (p <= 1.0)), "give a number in (0, 1], as the router logged it")
+        _refuse("propensity", p, ~((p > 0.0) & (p <= 1.0)), "give a number in (0, 1], as the router logged it", names)
         columns: dict[str, Any] = {
             "action": chosen.astype(np.intp),
-            "quality": _outcome("quality", quality, n, 1.0),
+            "quality": _outcome("quality", quality, 1.0, names),
             "propensity": p,
             "providers": tuple(map(str, providers)),
-            "cost": _outcome("cost", cost, n, np.inf),
-            "latency": _outcome("latency", latency, n, np.inf),
+            "cost": _outcome("cost", cost, np.inf, names),
+            "latency": _outcome("latency", latency, np.inf, names),
             "X": np.zeros((n, 0)) if X is None else float_array("X", X, ndim=2),
-            "probabilities": None if probabilities is None else _logged_probabilities(probabilities, chosen, p, k),
+            "probabilities": None
+            if probabilities is None
+            else _logged_probabilities(probabilities, chosen, p, k, names),
             "units": np.arange(n) if units is None else np.unique(np.asarray(units), return_inverse=True)[1],
         }
         for name in ("X", "units"):
@@ -149,16 +154,17 @@ class LoggedData:
         return cls(**columns_of(frame, providers))
 
     @classmethod
-    def from_db(cls, db: PerformanceDB, *, feature_set: str | None = None, policy: str | None = None) -> Self:
-        """Decisions with an outcome from a router's log; those of one feature set and one policy where told.
+    def from_db(cls, db: PerformanceDB, **only: str | None) -> Self:
+        """Decisions with an outcome from a router's log; ``only`` those with such values of its columns, None = all.
+
+        ``from_db(db, feature_set="minilm", policy_version="3")`` keeps to one feature set and one policy.
 
         Raises:
-            OffPolicyError: no such decision has an outcome, or the log holds several feature sets.
+            OffPolicyError: no such decision, or none has an outcome, or the log holds several feature sets.
         """
-        frame = db.log()
-        for name, value in (("feature_set", feature_set), ("policy", policy)):
-            frame = frame if value is None else frame[frame[name] == value]
-        return cls.from_frame(frame)
+        from routelab.evaluation.ope.frames import kept
+
+        return cls.from_frame(kept(db.log(), **only))
 
     @classmethod
     def from_open_bandit(cls, feedback: Mapping[str, Any], providers: tuple[str, ...] | None = None) -> Self:
@@ -210,25 +216,30 @@ def _column(name: str, values: ArrayLike, n: int) -> Floats:
     return array
 
 
-def _outcome(name: str, values: ArrayLike | None, n: int, highest: float) -> Floats:
+def _outcome(name: str, values: ArrayLike | None, highest: float, names: NDArray[Any]) -> Floats:
+    n = len(names)
     array = np.full(n, np.nan) if values is None else _column(name, values, n)
     bad = (array < 0.0) | (array > highest) | np.isinf(array)
-    _refuse(name, array, bad, f"give a finite number in [0, {highest:g}], or NaN where unknown")
+    _refuse(name, array, bad, f"give a finite number in [0, {highest:g}], or NaN where unknown", names)
     return array
 
 
-def _refuse(name: str, values: NDArray[Any], bad: NDArray[np.bool_], remedy: str) -> None:
+def _refuse(name: str, values: NDArray[Any], bad: NDArray[np.bool_], remedy: str, names: NDArray[Any]) -> None:
     if bad.any():
         row = int(bad.argmax())
-        raise OffPolicyError(f"{name}[{row}] is {values[row]}; {remedy}")
+        raise OffPolicyError(f"{name}[{names[row]}] is {values[row]}; {remedy}")
 
 
-def _logged_probabilities(values: ArrayLike, action: NDArray[Any], propensity: Floats, k: int) -> Floats:
+def _logged_probabilities(
+    values: ArrayLike, action: NDArray[Any], propensity: Floats, k: int, names: NDArray[Any]
+) -> Floats:
     logged = float_array("probabilities", values, ndim=2)
     if logged.shape != (len(action), k):
         raise OffPolicyError(f"probabilities have shape {logged.shape}; give one row per decision, {(len(action), k)}")
     sums, chosen = logged.sum(axis=1), logged[np.arange(len(action)), action]
     wrong = (logged < 0.0).any(axis=1) | (abs(sums - 1.0) > TOLERANCE)
-    _refuse("probabilities", logged, wrong, "give numbers ≥ 0 that sum to 1")
-    _refuse("propensity", propensity, abs(chosen - propensity) > TOLERANCE, "it is not the probability of the action")
+    _refuse("probabilities", logged, wrong, "give numbers ≥ 0 that sum to 1", names)
+    _refuse(
+        "propensity", propensity, abs(chosen - propensity) > TOLERANCE, "it is not the probability of the action", names
+    )
     return logged

@@ -10,7 +10,7 @@ import numpy as np
 
 from routelab.arrays import Floats
 from routelab.evaluation.ope.estimators import estimate
-from routelab.evaluation.ope.intervals import resampled
+from routelab.evaluation.ope.intervals import check_resampling, resampled
 from routelab.evaluation.ope.logged import LoggedData
 from routelab.evaluation.ope.study import Predictions, Study
 from routelab.evaluation.ope.targets import Target
@@ -45,6 +45,7 @@ class Place:
         """
         from scipy.stats import chi2
 
+        check_resampling(level, len(self.replicates))
         angle = np.linspace(0.0, 2.0 * np.pi, points, endpoint=False)
         variances, axes = np.linalg.eigh(self.covariance * chi2.ppf(level, 2))
         half_axes = np.sqrt(variances.clip(0.0)) * axes
@@ -68,6 +69,8 @@ def places(
 ) -> dict[str, Place]:
     """Cost and quality of policies, resampled together; the arguments are those of ``evaluate``.
 
+    The region of the direct method, and of a tuned estimator at a finite level, lacks their bias and is too small.
+
     Raises:
         OffPolicyError: the log does not support a policy, or knows no cost.
 
@@ -79,6 +82,7 @@ def places(
     (0.02, 0.6)
     """
     both = ("cost", "quality")
+    check_resampling(0.95, n_resamples)
     study = Study.of(
         log,
         policies,

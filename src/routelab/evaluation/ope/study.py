@@ -5,13 +5,21 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
 
 from routelab.arrays import Floats, float_array
 from routelab.errors import OffPolicyError
-from routelab.evaluation.ope.diagnostics import LowSampleWarning, Overlap, check_support, overlap
+from routelab.evaluation.ope.diagnostics import (
+    LowSampleWarning,
+    Overlap,
+    check_support,
+    missing_warning,
+    overlap,
+    propensity_warning,
+)
 from routelab.evaluation.ope.estimators import ESTIMATORS, MODEL_BASED, TUNED, Rows, Terms
 from routelab.evaluation.ope.intervals import by_unit
 from routelab.evaluation.ope.logged import LoggedData
@@ -31,14 +39,16 @@ class Study:
         log: n decisions among k providers.
         objective: of the policies, and of the utility.
         targets: probabilities (n, k) of each policy, by name.
-        overlaps: how the log meets them.
+        overlaps: how the log meets them, by policy and metric, on the decisions whose outcome is known.
+        doubts: what to beware of in a metric, whatever the policy.
         predictions: (n, k) of each metric, empty where no estimator needs them.
     """
 
     log: LoggedData
     objective: Objective
     targets: dict[str, Floats]
-    overlaps: dict[str, Overlap]
+    overlaps: dict[tuple[str, str], Overlap]
+    doubts: dict[str, str]
     predictions: Predictions
 
     @classmethod
@@ -63,24 +73,35 @@ class Study:
         """
         if unknown := [name for name in estimators if name not in ESTIMATORS | TUNED]:
             raise OffPolicyError(f"estimator {unknown[0]!r} is unknown; give {', '.join(ESTIMATORS | TUNED)}")
-        for metric in metrics:
-            if np.isnan(log.reward(metric, objective)).all():
+        observed = {metric: ~np.isnan(log.reward(metric, objective)) for metric in metrics}
+        for metric, known in observed.items():
+            if not known.any():
                 raise OffPolicyError(f"no decision of the log has a {metric}; leave that metric out")
         targets = targets_of(log, policies, objective)
-        overlaps = {name: overlap(log, probabilities) for name, probabilities in targets.items()}
-        for name, probabilities in targets.items():
-            check_support(name, log, probabilities, overlaps[name], max_unsupported)
-            if overlaps[name].few:
-                warnings.warn(f"{name}: {overlaps[name].warning()}", LowSampleWarning, stacklevel=3)
+        overlaps = {}
+        for (name, probabilities), (metric, known) in product(targets.items(), observed.items()):
+            overlaps[name, metric] = overlap(log, probabilities, known)
+            check_support(name, metric, log, probabilities, known, overlaps[name, metric], max_unsupported)
+        for told in dict.fromkeys(f"{name}: {met.warning()}" for (name, _), met in overlaps.items() if met.few):
+            warnings.warn(told, LowSampleWarning, stacklevel=3)
+        doubt = propensity_warning(log)
+        doubts = {
+            metric: "; ".join(filter(None, (missing_warning(log, metric, known), doubt)))
+            for metric, known in observed.items()
+        }
         if not MODEL_BASED.intersection(estimators):
             predictions = {}
         elif predictions is None:
             parts = dict.fromkeys(part for metric in metrics for part in parts_of(metric, objective))
             predictions = predicted_rewards(log, parts, model=model, folds=folds, seed=seed)
-        return cls(log, objective, targets, overlaps, predictions)
+        return cls(log, objective, targets, overlaps, doubts, predictions)
+
+    def warning(self, policy: str, metric: str) -> str:
+        """What to beware of in an estimate, "" where there is nothing."""
+        return "; ".join(filter(None, (self.overlaps[policy, metric].warning(), self.doubts[metric])))
 
     def terms(self, policy: str, estimator: str, metric: str) -> tuple[Terms, float | None]:
-        """Terms (g, 4) of the g units, and the level that was chosen for a tuned estimator."""
+        """Terms (g, 4) of the g units, and a tuned estimator's level; ∞ where the chosen one changes nothing."""
         log = self.log
         predicted = self._predicted(metric) if estimator in MODEL_BASED else None
         reward = log.reward(metric, self.objective)
@@ -89,7 +110,8 @@ class Study:
             return by_unit(ESTIMATORS[estimator](rows), log.units), None
         tuned = TUNED[estimator]
         level = slope(tuned, rows, candidate_levels(estimator, rows.weight))
-        return by_unit(tuned(rows, level), log.units), level
+        terms, free = tuned(rows, level), tuned(rows, np.inf)
+        return by_unit(terms, log.units), np.inf if np.array_equal(terms, free) else level
 
     def _predicted(self, metric: str) -> Floats:
         """Predictions (n, k) of a metric; those of the utility follow from its parts."""

@@ -45,7 +45,7 @@ def slope(
 
     values, widths = np.empty(len(levels)), np.empty(len(levels))
     for i, level in enumerate(levels):
-        terms = estimator(rows, float(level))[rows.known > 0.0]
+        terms = estimator(rows, float(level))
         values[i] = estimate(terms.sum(axis=0))
         degrees = max(len(terms) - 1, 1)
         widths[i] = stdtrit(degrees, 1.0 - delta) * influence(terms).std() / np.sqrt(degrees)
