@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from routelab.db_records import Outcome
+from routelab.db_records import CANCELLED, Outcome
 from routelab.errors import RoutelabError
 from routelab.policies import Choice, Policy
 from routelab.providers import Completion, Price, Provider, ProviderError, ProviderPool
@@ -59,7 +59,7 @@ class Router(DecidingRouter):
                     raise ProviderError(completion.error, completion)
                 outcome = self._outcome(decision_id, completion, completion.quality)
             except asyncio.CancelledError:
-                self.record_outcome(decision_id, quality=None, cost_usd=0.0, error="cancelled by the caller")
+                self.record_outcome(decision_id, quality=None, cost_usd=0.0, error=CANCELLED)
                 raise
             except Exception as error:
                 told = error if isinstance(error, ProviderError) else ProviderError(f"{type(error).__name__}: {error}")
