@@ -75,6 +75,9 @@ class ShadowRouter(DelegatingRouter):
                 self.db.record_shadow(name, choice)
         return self.live, request
 
+    def _held(self) -> list[Router]:
+        return [self.live, *self.shadows.values()]
+
     def _decider(self, decision_id: str) -> Router:
         return self.live
 

@@ -49,6 +49,7 @@ class DecidingRouter:
         self.seed, self.rng = seed, np.random.default_rng(seed)
         self.clock = clock
         self.price_changes: list[PriceChange] = []
+        self.typical_costs = {provider.name: typical_cost(provider.price) for provider in self.pool}
         self.policy_version = 0
         self.last_decision: RoutingDecision | None = None
         if policy.providers_:
