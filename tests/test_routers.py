@@ -19,6 +19,7 @@ from routelab import (
     simulated_providers,
 )
 from routelab.providers import Price, ProviderError
+from routelab.routers.redaction import redacted
 from routing import EASY, HARD, Answering, answer_all, requests
 
 
@@ -179,3 +180,39 @@ def test_a_late_outcome_of_a_removed_provider_is_recorded_not_learned(db: Perfor
     router.record_outcome(decision.decision_id, quality=1.0, cost_usd=0.001)
     assert router.policy.predict(np.zeros((1, 1))).quality.tolist() == before
     assert db.count() == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("400: refused 'Tell nobody: the merger\\nis on Friday.'", "[prompt]"),  # as repr and JSON escape it
+        ("refused 'Tell nobody: the mer…'", "'[prompt]…'"),
+        ("Incorrect API key provided: sk-proj-abcdefgh12345.", "Incorrect API key provided: [key]."),
+        ("{'Authorization': 'Bearer abc.def'}", "[key]"),
+        ("api_key=abcdef12345&x", "api_key=[key]"),
+        ("429 rate limit, try again in 20 s", "429 rate limit, try again in 20 s"),
+        ("x" * 1000, "x" * 100),
+        ("", "RuntimeError"),
+    ],
+)
+def test_the_log_of_a_failure_shows_neither_prompt_nor_key(db: PerformanceDB, text: str, kept: str) -> None:
+    class Raising(Answering):
+        async def complete(self, request: LLMRequest) -> Completion:
+            raise RuntimeError(text)
+
+    secret = LLMRequest("Tell nobody: the merger\nis on Friday.")
+    with pytest.raises(ProviderError) as raised:
+        asyncio.run(BanditRouter([Raising("x")], db=db).complete(secret))
+    assert text in str(raised.value)
+    error = db.log()["error"][0]
+    assert error.startswith("RuntimeError: ")
+    assert kept in error
+    assert len(error) <= 200
+    for leak in ("merger", "nobody", "Friday", "sk-", "abc"):
+        assert leak not in error
+
+
+def test_a_short_prompt_is_cut_only_where_it_is_a_word() -> None:
+    assert redacted("Hi: This was said by Hitchcock, 'Hi'", "Hi") == "[prompt]: This was said by Hitchcock, '[prompt]'"
+    assert redacted("nothing to cut", "  ") == "nothing to cut"
+    assert redacted("a" * 30 + " b", "a" * 40) == "[prompt] b"

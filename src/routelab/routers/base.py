@@ -15,6 +15,7 @@ from routelab.request import LLMRequest, is_finite
 from routelab.routers.deciding import DecidingRouter
 from routelab.routers.decision import AFTER_FAILURE, PriceChange, RoutingDecision, typical_cost
 from routelab.routers.pending import Pending, check_same
+from routelab.routers.redaction import redacted
 
 _KEPT_CHANGES = 100  # of the prices of a provider
 
@@ -47,7 +48,8 @@ class Router(DecidingRouter):
     async def complete(self, request: LLMRequest) -> tuple[RoutingDecision, Completion]:
         """Route ``request`` and have it answered; a provider that fails, in whatever way, falls to the next best.
 
-        A failure is an outcome of quality 0. An answer that its provider did not grade waits for ``grade``.
+        A failure is an outcome of quality 0, with 200 characters of its error, cut where they quote the prompt or show
+        a key (``redacted``); what is raised says all. An answer that its provider did not grade waits for ``grade``.
 
         Raises:
             ProviderError: every provider failed; the message says what happened at each.
@@ -66,7 +68,8 @@ class Router(DecidingRouter):
             except Exception as error:
                 told = error if isinstance(error, ProviderError) else ProviderError(f"{type(error).__name__}: {error}")
                 failures[name] = str(told)
-                outcome = self._outcome(decision_id, told.completion, 0.0, failures[name])
+                logged = redacted(failures[name], request.prompt)
+                outcome = self._outcome(decision_id, told.completion, 0.0, logged)
                 self._record(outcome, final=False)
                 owed += outcome.cost_usd
                 decision = self._next_best(request, failures, owed)
