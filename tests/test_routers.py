@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,15 +10,18 @@ import pytest
 from routelab import (
     BanditRouter,
     Completion,
+    EpsilonGreedyPolicy,
     LLMRequest,
     MLRouter,
     Objective,
+    OnlineMLRouter,
     PerformanceDB,
     RequestFeaturizer,
     RoutelabError,
     ThompsonPolicy,
     simulated_providers,
 )
+from routelab.errors import PolicyError
 from routelab.providers import Price, ProviderError
 from routelab.routers.redaction import redacted
 from routing import EASY, HARD, Answering, answer_all, requests
@@ -216,3 +220,17 @@ def test_a_short_prompt_is_cut_only_where_it_is_a_word() -> None:
     assert redacted("Hi: This was said by Hitchcock, 'Hi'", "Hi") == "[prompt]: This was said by Hitchcock, '[prompt]'"
     assert redacted("nothing to cut", "  ") == "nothing to cut"
     assert redacted("a" * 30 + " b", "a" * 40) == "[prompt] b"
+
+
+@pytest.mark.parametrize("epsilon", [ThompsonPolicy(), "0.1", None, float("nan"), 1.5])
+def test_what_is_no_share_of_exploration_is_refused(epsilon: object) -> None:
+    with pytest.raises(RoutelabError, match=r"BanditRouter's epsilon is .*; give a share in \[0, 1\], and a policy by"):
+        BanditRouter([Answering("x")], epsilon)  # type: ignore[arg-type]
+    with pytest.raises(PolicyError, match=r"EpsilonGreedyPolicy.epsilon is .*; give a share in \[0, 1\]"):
+        EpsilonGreedyPolicy(epsilon).add_provider("x")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", [BanditRouter, MLRouter, OnlineMLRouter])
+def test_an_unknown_argument_is_refused_in_the_name_of_the_router_that_got_it(kind: Any, db: PerformanceDB) -> None:
+    with pytest.raises(TypeError, match=rf"^{kind.__name__}\(\) has no argument 'sed'$"):
+        kind([Answering("x")], db=db, sed=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from typing import Never
 
 import numpy as np
 
@@ -36,7 +37,10 @@ class DecidingRouter:
         horizon: int = 100_000,
         seed: int = 0,
         clock: Callable[[], float] = time.time,
+        **unknown: Never,
     ) -> None:
+        for name in unknown:  # Python would name this class, not the one that the caller uses
+            raise TypeError(f"{type(self).__name__}() has no argument {name!r}")
         self.pool = providers if isinstance(providers, ProviderPool) else ProviderPool(providers)
         self.policy = policy
         self.featurizer = featurizer or RequestFeaturizer(providers=self.pool.names).fit([LLMRequest("?")])
