@@ -194,7 +194,7 @@ def test_a_late_outcome_of_a_removed_provider_is_recorded_not_learned(db: Perfor
         ("Incorrect API key provided: sk-proj-abcdefgh12345.", "Incorrect API key provided: [key]."),
         ("{'Authorization': 'Bearer abc.def'}", "[key]"),
         ("api_key=abcdef12345&x", "api_key=[key]"),
-        ("429 rate limit, try again in 20 s", "429 rate limit, try again in 20 s"),
+        ("429 rate limit: skateboarding ghostwriters", "429 rate limit: skateboarding ghostwriters"),
         ("x" * 1000, "x" * 100),
         ("", "RuntimeError"),
     ],

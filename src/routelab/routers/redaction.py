@@ -7,7 +7,7 @@ import re
 _LENGTH = 200
 _READ = 10 * _LENGTH  # a page of HTML is not searched to its end
 _QUOTED = 12  # characters of the prompt in a row that count as a quotation
-_KEY = re.compile(r"\b(?:sk|pk|rk|xox\w|gh\w|AIza|AKIA)[-_\w]{8,}|\b(?:bearer|basic)\s+\S+", re.IGNORECASE)
+_KEY = re.compile(r"\b(?:(?:sk|pk|rk|xox\w|gh\w)[-_]|AIza|AKIA)[-\w]{8,}|\b(?:bearer|basic)\s+\S+", re.IGNORECASE)
 _NAMED = re.compile(r"((?:key|token|secret|password|authorization)[\"']?\s*[:=]\s*)[\"']?[^\s\"',;]+", re.IGNORECASE)
 
 
