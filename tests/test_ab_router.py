@@ -150,6 +150,36 @@ def test_a_provider_that_fails_and_its_substitute_are_one_request(db: Performanc
     assert set(frame.loc[rescued, "cost_usd"]) == {0.002}
 
 
+def test_a_request_whose_answer_waits_for_its_grade_did_not_fail(db: PerformanceDB) -> None:
+    def rescued() -> MLRouter:
+        return MLRouter([Answering("y", None), Answering("x", fails="raises")], clock=lambda: 5.0)  # asks x first
+
+    router = ab_router(db, routers={"a": rescued(), "b": rescued()})
+    entered = [user for user in USERS if TEST.assign(user)]
+    decisions = {user: asyncio.run(router.complete(ask(user)))[0] for user in entered}
+    assert db.count() == (2 * len(entered), len(entered))
+    assert db.experiment("t").empty
+    router.grade(decisions[entered[3]].decision_id, 0.75)
+    frame = db.experiment("t")
+    assert frame[["unit", "quality", "cost_usd", "failed"]].to_numpy().tolist() == [[entered[3], 0.75, 0.002, False]]
+    assert frame.dtypes[["observed_at", "quality", "failed"]].tolist() == ["float64", "float64", "bool"]
+
+
+def test_a_request_that_its_caller_cancelled_counts_only_once_it_is_made_again(db: PerformanceDB) -> None:
+    provider = Answering("x", 0.5, fails="hangs")
+    routers = {name: BanditRouter([provider], clock=tick) for name in "ab"}
+    router = ab_router(db, routers=routers)
+    user, other = [user for user in USERS if TEST.assign(user) == "a"][:2]
+    for unit in (user, other):
+        with pytest.raises(TimeoutError):
+            asyncio.run(asyncio.wait_for(router.complete(ask(unit, request_id=f"of {unit}")), 0.01))
+    assert len(db.log()["error"].dropna()) == 2
+    assert db.experiment("t").empty
+    provider.fails = None
+    asyncio.run(router.complete(ask(other, request_id=f"of {other}")))
+    assert db.experiment("t")[["unit", "quality", "failed"]].to_numpy().tolist() == [[other, 0.5, False]]
+
+
 def test_nobody_is_exposed_after_the_end_but_late_outcomes_still_join(db: PerformanceDB) -> None:
     now = [100.0]
     router = ab_router(db, replace(TEST, ends_at=110.0), clock=lambda: now[0], default=bandit(after=0.5))

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from routelab import (
+    ABRouter,
+    ABTest,
     BanditRouter,
     BudgetPacer,
     EpsilonGreedyPolicy,
@@ -20,6 +22,7 @@ from routelab import (
     PerformanceDB,
     RequestFeaturizer,
     RoutelabError,
+    ShadowRouter,
     ThompsonPolicy,
 )
 from routelab.evaluation.replay import replay_stream
@@ -27,7 +30,7 @@ from routelab.evaluation.stream import Event
 from routelab.performance_db import TrainingData
 from routelab.policies import Policy
 from routelab.policies.outcomes import Outcomes
-from routelab.providers import Price
+from routelab.providers import Price, ProviderPool
 from routelab.routers import Router
 from routing import EASY, Answering, requests, small_forest
 from streams import Recorder, stream_of, with_arms
@@ -209,3 +212,80 @@ def test_many_changes_of_prices_are_summed_up() -> None:
         factors = [change.factor for change in kept if change.provider == name]
         assert np.isnan(factors[0])  # costs from before are of an unknown price
         assert np.isfinite(factors[1:]).all()
+
+
+def cost_of(router: Router, name: str) -> float:
+    return router.estimates(EASY)[name][1]
+
+
+def test_routers_that_share_a_pool_are_each_told_of_its_changes() -> None:
+    pool, c = ProviderPool([Priced("a"), Priced("b")]), Priced("c")
+    routers = [BanditRouter(pool, policy=ThompsonPolicy(), featurizer=PLAIN) for _ in range(2)]
+    before = cost_of(routers[0], "a")
+    for router in routers:
+        router.reprice_provider("a", CHEAP)
+        router.add_provider(c)
+        router.remove_provider("b")
+    for router in routers:
+        assert cost_of(router, "a") == pytest.approx(0.1 * before)
+        assert router.price_changes[0].factor == pytest.approx(0.1)
+        assert router.policy.providers_ == pool.names == ("a", "c")
+        assert router.decide(EASY).provider.name in "ac"
+        with pytest.raises(RoutelabError, match="already has a provider 'c'"):
+            router.add_provider(c)
+        with pytest.raises(RoutelabError, match="'b' is unknown"):
+            router.remove_provider("b")
+
+
+def test_a_name_that_is_taken_leaves_pool_and_policy_as_they_were() -> None:
+    pool = ProviderPool([Priced("a"), Priced("b")])
+    first, second = (BanditRouter(pool, policy=ThompsonPolicy(), featurizer=PLAIN) for _ in range(2))
+    first.add_provider(Priced("c"))
+    with pytest.raises(RoutelabError, match="already has a provider 'c'"):
+        second.add_provider(Priced("c"))  # another one
+    with pytest.raises(RoutelabError, match="quality"):
+        second.add_provider(Priced("d"), quality=2.0)
+    assert (pool.names, second.policy.providers_) == (("a", "b", "c"), ("a", "b"))
+    second.add_provider(pool["c"])
+    assert second.policy.providers_ == pool.names
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_an_experiment_and_its_shadow_pass_changes_to_every_router(db: PerformanceDB, shared: bool) -> None:
+    a, b, c = map(Priced, "abc")
+    pool = ProviderPool([a, b])
+
+    def router() -> BanditRouter:
+        return BanditRouter(pool if shared else [a, b], policy=ThompsonPolicy(), featurizer=PLAIN)
+
+    routers = {name: router() for name in "xyz"}
+    test = ABTest("t", ("x", "y"), (0.5, 0.5), "s")
+    ab = ABRouter(test, {name: routers[name] for name in "xy"}, db, default=routers["z"])
+    shadowed = ShadowRouter(router(), {"s": router()}, db)
+    for holder, held in ((ab, [*routers.values()]), (shadowed, [shadowed.live, *shadowed.shadows.values()])):
+        before = cost_of(held[0], "a")
+        if not (shared and holder is shadowed):  # which shares the pool of all
+            holder.add_provider(c, quality=0.9)
+            holder.remove_provider("b")
+            assert {router.policy.providers_ for router in held} == {("a", "c")}
+            assert {router.pool.names for router in held} == {("a", "c")}
+        holder.reprice_provider("a", CHEAP)
+        assert [cost_of(router, "a") for router in held] == pytest.approx([0.1 * before] * len(held))
+        with pytest.raises(RoutelabError, match="has no provider 'nobody'"):
+            holder.reprice_provider("nobody", CHEAP)
+    held[0].add_provider(Priced("d"))
+    shadowed.remove_provider("d")  # of the one that has it
+    assert "d" not in held[0].pool
+
+
+def test_a_provider_that_a_new_fit_found_in_the_pool_is_known_with_its_price(db: PerformanceDB) -> None:
+    pool = ProviderPool([Priced("a"), Priced("b")])
+    router = MLRouter(pool, EpsilonGreedyPolicy(0.5), featurizer=PLAIN, db=db)
+    for request in requests(60):
+        router.record_outcome(router.decide(request).decision_id, quality=0.5, cost_usd=PAID)
+    other = BanditRouter(pool, policy=ThompsonPolicy(), featurizer=PLAIN)
+    other.reprice_provider("a", CHEAP)
+    asyncio.run(router.train())
+    fitted = cost_of(router, "a")
+    router.reprice_provider("a", CHEAP)  # which the fit knew
+    assert cost_of(router, "a") == pytest.approx(fitted)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,16 +10,20 @@ import pytest
 from routelab import (
     BanditRouter,
     Completion,
+    EpsilonGreedyPolicy,
     LLMRequest,
     MLRouter,
     Objective,
+    OnlineMLRouter,
     PerformanceDB,
     RequestFeaturizer,
     RoutelabError,
     ThompsonPolicy,
     simulated_providers,
 )
+from routelab.errors import PolicyError
 from routelab.providers import Price, ProviderError
+from routelab.routers.redaction import redacted
 from routing import EASY, HARD, Answering, answer_all, requests
 
 
@@ -187,3 +192,53 @@ def test_an_untrained_router_follows_its_rules_on_standardised_features_too() ->
     router = MLRouter(simulated_providers(), featurizer=featurizer)
     for prompt in ("hi", "What is a monad?", "Write an essay about " + "trees " * 300):
         assert router.decide(LLMRequest(prompt)).provider.name in router.pool.names
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("400: refused 'Tell nobody: the merger\\nis on Friday.'", "[prompt]"),  # as repr and JSON escape it
+        ("refused 'Tell nobody: the mer…'", "'[prompt]…'"),
+        ("Incorrect API key provided: sk-proj-abcdefgh12345.", "Incorrect API key provided: [key]."),
+        ("{'Authorization': 'Bearer abc.def'}", "[key]"),
+        ("api_key=abcdef12345&x", "api_key=[key]"),
+        ("429 rate limit: skateboarding ghostwriters", "429 rate limit: skateboarding ghostwriters"),
+        ("x" * 1000, "x" * 100),
+        ("", "RuntimeError"),
+    ],
+)
+def test_the_log_of_a_failure_shows_neither_prompt_nor_key(db: PerformanceDB, text: str, kept: str) -> None:
+    class Raising(Answering):
+        async def complete(self, request: LLMRequest) -> Completion:
+            raise RuntimeError(text)
+
+    secret = LLMRequest("Tell nobody: the merger\nis on Friday.")
+    with pytest.raises(ProviderError) as raised:
+        asyncio.run(BanditRouter([Raising("x")], db=db).complete(secret))
+    assert text in str(raised.value)
+    error = db.log()["error"][0]
+    assert error.startswith("RuntimeError: ")
+    assert kept in error
+    assert len(error) <= 200
+    for leak in ("merger", "nobody", "Friday", "sk-", "abc"):
+        assert leak not in error
+
+
+def test_a_short_prompt_is_cut_only_where_it_is_a_word() -> None:
+    assert redacted("Hi: This was said by Hitchcock, 'Hi'", "Hi") == "[prompt]: This was said by Hitchcock, '[prompt]'"
+    assert redacted("nothing to cut", "  ") == "nothing to cut"
+    assert redacted("a" * 30 + " b", "a" * 40) == "[prompt] b"
+
+
+@pytest.mark.parametrize("epsilon", [ThompsonPolicy(), "0.1", None, float("nan"), 1.5])
+def test_what_is_no_share_of_exploration_is_refused(epsilon: object) -> None:
+    with pytest.raises(RoutelabError, match=r"BanditRouter's epsilon is .*; give a share in \[0, 1\], and a policy by"):
+        BanditRouter([Answering("x")], epsilon)  # type: ignore[arg-type]
+    with pytest.raises(PolicyError, match=r"EpsilonGreedyPolicy.epsilon is .*; give a share in \[0, 1\]"):
+        EpsilonGreedyPolicy(epsilon).add_provider("x")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", [BanditRouter, MLRouter, OnlineMLRouter])
+def test_an_unknown_argument_is_refused_in_the_name_of_the_router_that_got_it(kind: Any, db: PerformanceDB) -> None:
+    with pytest.raises(TypeError, match=rf"^{kind.__name__}\(\) has no argument 'sed'$"):
+        kind([Answering("x")], db=db, sed=1)

@@ -17,6 +17,7 @@ from routelab import (
     LinUCBPolicy,
     LLMRequest,
     MLRouter,
+    Objective,
     PerformanceDB,
     RandomPolicy,
     RequestFeaturizer,
@@ -189,6 +190,29 @@ def test_a_shadow_of_itself_and_a_log_elsewhere_are_refused(db: PerformanceDB) -
         ShadowRouter(live, {"s": live}, db)
     with PerformanceDB("sqlite://") as other, pytest.raises(ExperimentError, match="the router of 'live' has another"):
         ShadowRouter(exploring(0.1, db=other), {"s": best()}, db)
+
+
+@pytest.mark.parametrize(
+    "policy", [ThompsonPolicy(forgetting=0.99), LinTSPolicy(forgetting=0.99), EpsilonGreedyPolicy(0.3, ForestPolicy(5))]
+)
+def test_a_hundred_choices_leave_a_shadow_as_it_was(db: PerformanceDB, policy: Policy) -> None:
+    rng = np.random.default_rng(0)
+    X, cost = rng.random((60, len(FEATURIZER.feature_names_))), np.full((60, 3), 0.001)
+    policy.fit(X, rng.random((60, 3)), cost, providers=tuple(QUALITY))
+    if policy.online:
+        policy.select(X[0], Objective(), rng)  # a decision that waits for its outcome
+    before, believed = policy.to_bundle(), policy.propensities(X[0], Objective())()
+    answer(ShadowRouter(best(), {"s": router_of(policy)}, db), 100)
+    after = policy.to_bundle()
+    assert (after.meta, after.onnx) == (before.meta, before.onnx)
+    assert {k: v.tobytes() for k, v in after.arrays.items()} == {k: v.tobytes() for k, v in before.arrays.items()}
+    assert policy.propensities(X[0], Objective())().tolist() == believed.tolist()
+    choices = db.shadows()
+    assert len(choices) == 100
+    p = np.array(choices["probabilities"].tolist())
+    chosen = np.array([[provider == name for name in QUALITY] for provider in choices["provider"]])
+    np.testing.assert_allclose(choices["propensity"], p[chosen])
+    assert (np.abs((chosen - p).sum(axis=0)) <= 4.0 * np.sqrt((p * (1.0 - p)).sum(axis=0)) + 1e-9).all()
 
 
 # --- exploration ---

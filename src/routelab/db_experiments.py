@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pandas as pd
 import sqlalchemy as sa
 
-from routelab.db_records import check_number, check_text
+from routelab.db_records import CANCELLED, check_number, check_text
 from routelab.db_schema import decisions, exposures, outcomes, shadows
 from routelab.errors import DatabaseError
 
@@ -61,20 +61,27 @@ def read_experiment(connection: sa.Connection, experiment: str) -> pd.DataFrame:
         *(decisions.c[name] for name in ("request_id", "decision_id", "decided_at")),
         *(outcomes.c[name] for name in ("observed_at", "quality", "cost_usd", "latency_s")),
         outcomes.c.error.is_not(None).label("failed"),
+        sa.func.coalesce(outcomes.c.error == CANCELLED, sa.false()).label("cancelled"),
     )
-    query = query.select_from(decisions.join(exposures, same_unit).join(outcomes))
+    query = query.select_from(decisions.join(exposures, same_unit).outerjoin(outcomes))
     query = query.where(decisions.c.experiment == experiment)
-    query = query.order_by(decisions.c.decided_at, decisions.c.decision_id)
-    numbers = dict.fromkeys(("quality", "cost_usd", "latency_s"), "float64") | {"failed": "bool"}
+    query = query.order_by(decisions.c.decided_at, outcomes.c.error.is_(None), decisions.c.decision_id)
+    numbers = dict.fromkeys(("observed_at", "quality", "cost_usd", "latency_s"), "float64")
+    numbers |= {"failed": "bool", "cancelled": "bool"}
     return _per_request(pd.read_sql_query(query, connection, dtype=numbers))
 
 
 def _per_request(attempts: pd.DataFrame) -> pd.DataFrame:
-    """One row per request: what all its attempts cost and took, and what the one that answered came to."""
+    """One row per finished request: what all its attempts cost and took, and what the one that answered came to."""
     request = ["unit", "request_id"]
-    sums = attempts.groupby(request, sort=False)[["cost_usd", "latency_s"]].transform("sum", min_count=1)
-    last = attempts.assign(**sums).sort_values("failed", ascending=False, kind="stable")
-    return last.drop_duplicates(request, keep="last").sort_index().reset_index(drop=True)
+    attempts = attempts.assign(
+        **attempts.groupby(request, sort=False)[["cost_usd", "latency_s"]].transform("sum", min_count=1),
+        pending=attempts["observed_at"].isna(),
+    )
+    waiting = attempts.groupby(request, sort=False)["pending"].transform("last").astype(bool)
+    answered_last = attempts[~waiting].sort_values("failed", ascending=False, kind="stable")
+    ends = answered_last.drop_duplicates(request, keep="last").sort_index()
+    return ends[~ends["cancelled"]].drop(columns=["pending", "cancelled"]).reset_index(drop=True)
 
 
 def read_shadows(connection: sa.Connection) -> pd.DataFrame:

@@ -18,6 +18,8 @@ from routelab.errors import DatabaseError
 
 # DESIGN §5 allows a quadrature error of 1e-4 in each probability; a wrong arm or a stale vector is far off.
 _PROBABILITY_TOLERANCE = 1e-3
+# What a router records of a call that its caller gave up; nobody answered, and nobody failed.
+CANCELLED = "cancelled by the caller"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 #: Ends the policy's name where the choice was made among the providers that had not failed yet: no policy drew it.

@@ -146,12 +146,16 @@ class PerformanceDB(Store):
             return read_exposures(connection, experiment)
 
     def experiment(self, name: str) -> pd.DataFrame:
-        """The requests of an experiment that have an outcome, in the order of decision: one row each, for analysis.
+        """The finished requests of an experiment, in the order of decision: one row each, for analysis.
 
         The columns are unit, variant, exposed_at, request_id, decision_id, decided_at, observed_at, quality (NaN where
         not graded), cost_usd, latency_s (NaN where unknown) and failed. Where a provider failed and another was asked,
         or a request was made again under its ``request_id``, costs and latencies add up, and all else is that of the
         last attempt that brought an answer, or of the last one if none did, which is what ``failed`` means.
+
+        Left out are requests whose last decision has no outcome yet, and those without an answer that their caller
+        cancelled last. An answer has its outcome, its cost included, only once it is graded or recorded: one that
+        nobody ever grades stays out. Compare such losses between variants before trusting what is left.
 
         Raises:
             DatabaseError: nobody was exposed to an experiment of this name.

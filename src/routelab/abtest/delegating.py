@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
 from routelab.db_records import new_decision_id
 from routelab.errors import ExperimentError
 from routelab.performance_db import PerformanceDB
-from routelab.providers import Completion, Provider
+from routelab.providers import Completion, Price, Provider
 from routelab.request import LLMRequest
 from routelab.routers import OnlineMLRouter, Router, RoutingDecision, RoutingResult
 
 
 class DelegatingRouter(ABC):
     """Has each request answered by one of its routers, and hands feedback on to the one that decided.
+
+    Changes of providers and prices at run time reach all of them; they may share a pool, but no policy, which would
+    learn each change twice.
 
     Attributes:
         last_decision: the latest one.
@@ -26,6 +30,10 @@ class DelegatingRouter(ABC):
     @abstractmethod
     def _enter(self, request: LLMRequest) -> tuple[Router, LLMRequest]:
         """Note what is to be noted; who answers, and the request as the log is to know it."""
+
+    @abstractmethod
+    def _held(self) -> Iterable[Router]:
+        """Every router that it has; one may come twice."""
 
     @abstractmethod
     def _decider(self, decision_id: str) -> Router:
@@ -65,6 +73,30 @@ class DelegatingRouter(ABC):
     def grade(self, decision_id: str, quality: float) -> None:
         """Grade in [0, 1] an answer that its provider did not grade; see ``Router.grade``."""
         self._decider(decision_id).grade(decision_id, quality)
+
+    def add_provider(self, provider: Provider, *, quality: float = 0.5, latency: float | None = None) -> None:
+        """Add a provider to every router that has none of its name; see ``Router.add_provider``.
+
+        Raises:
+            RoutelabError: all have one, or a router refuses; those told before it (the control, or live, first) then
+                keep the change.
+        """
+        for router in self._told_of(provider.name, False) or self._held():
+            router.add_provider(provider, quality=quality, latency=latency)
+
+    def remove_provider(self, name: str) -> None:
+        """Remove a provider from every router that has it; raises as ``add_provider`` does."""
+        for router in self._told_of(name, True) or self._held():
+            router.remove_provider(name)
+
+    def reprice_provider(self, name: str, price: Price) -> None:
+        """Set the price of a provider at every router that has it; raises as ``add_provider`` does."""
+        for router in self._told_of(name, True) or self._held():
+            router.reprice_provider(name, price)
+
+    def _told_of(self, name: str, known: bool) -> list[Router]:
+        """The routers, each once, that were told of the provider ``name``, or those that were not."""
+        return [router for router in dict.fromkeys(self._held()) if (name in router.typical_costs) is known]
 
 
 def share_log(name: str, router: Router, db: PerformanceDB) -> Router:

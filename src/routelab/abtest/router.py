@@ -141,6 +141,9 @@ class ABRouter(DelegatingRouter):
             return self.default, request
         return self.routers[variant], replace(named(request), experiment=self.ab_test.name)
 
+    def _held(self) -> list[Router]:
+        return [*self.routers.values(), self.default]
+
     def _decider(self, decision_id: str) -> Router:
         known = (router for router in self.routers.values() if router.pending.get(decision_id) is not None)
         return next(known, self.default)

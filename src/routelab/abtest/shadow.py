@@ -75,28 +75,32 @@ class ShadowRouter(DelegatingRouter):
                 self.db.record_shadow(name, choice)
         return self.live, request
 
+    def _held(self) -> list[Router]:
+        return [self.live, *self.shadows.values()]
+
     def _decider(self, decision_id: str) -> Router:
         return self.live
 
 
 def would_choose(router: Router, request: LLMRequest) -> Decision:
-    """What ``router`` would decide, without a trace in its log or its memory."""
+    """What ``router`` would decide, without a trace in its log, its memory or its policy; only its ``rng`` moves on."""
     policy, x, objective = router.acting_policy(), router.features(request), router.present_objective()
-    probabilities = policy.propensities(x, objective)
-    choice = policy.select(x, objective, router.rng)
+    # not by `select`, with which a bandit counts a decision and forgets
+    probabilities = policy.propensities(x, objective)()
+    arm = int(router.rng.choice(len(probabilities), p=probabilities / probabilities.sum()))
     decision = RoutingDecision(
         decision_id=new_decision_id(),
-        provider=router.pool[policy.providers_[choice.arm]],
+        provider=router.pool[policy.providers_[arm]],
         providers=policy.providers_,
-        propensity=choice.propensity,
-        estimates=choice.estimates,
+        propensity=float(probabilities[arm]),
+        estimates=policy.predict(x[None, :]),
         objective=objective,
         policy=type(policy).__name__,
     )
     return decision.record(
         request,
         x,
-        probabilities(),
+        probabilities,
         decided_at=router.clock(),
         feature_set=router.featurizer.feature_set_,
         policy_version=router.policy_version,

@@ -13,6 +13,7 @@ from routelab.policies.base import Choice, Estimates, Features, Floats, Policy
 from routelab.policies.objective import Objective
 from routelab.policies.outcomes import Outcomes
 from routelab.policies.thompson import ThompsonPolicy
+from routelab.request import is_finite
 
 
 class EpsilonGreedyPolicy(Policy):
@@ -55,7 +56,7 @@ class EpsilonGreedyPolicy(Policy):
         return self.base_.online
 
     def _check_epsilon(self) -> None:
-        if not 0.0 <= self.epsilon <= 1.0:
+        if not (is_finite(self.epsilon) and 0.0 <= self.epsilon <= 1.0):
             raise PolicyError(f"EpsilonGreedyPolicy.epsilon is {self.epsilon!r}; give a share in [0, 1]")
 
     def _fit(self, data: Outcomes) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Unpack
 
+from routelab.errors import RoutelabError
 from routelab.policies import EpsilonGreedyPolicy, Policy
 from routelab.providers import Provider, ProviderPool
-from routelab.request import LLMRequest
+from routelab.request import LLMRequest, is_finite
 from routelab.routers.base import Router, introduce
 from routelab.routers.pending import Pending
 from routelab.routers.settings import Settings
@@ -19,8 +20,11 @@ class BanditRouter(Router):
     Args:
         providers: the arms; a pool, or providers that one is made of.
         epsilon: exploration share in [0, 1].
-        policy: another bandit; None means ``EpsilonGreedyPolicy(epsilon)``.
+        policy: another bandit, which then explores by itself; None means ``EpsilonGreedyPolicy(epsilon)``.
         settings: ``featurizer``, ``db``, ``objective``, ``pacer``, ``horizon``, ``seed``, ``clock``: see ``Router``.
+
+    Raises:
+        RoutelabError: ``epsilon`` is no share; a policy, which goes by name, is none.
 
     >>> from routelab.providers import simulated_providers
     >>> router = BanditRouter(simulated_providers(seed=0), epsilon=0.1)
@@ -38,6 +42,10 @@ class BanditRouter(Router):
         policy: Policy | None = None,
         **settings: Unpack[Settings],
     ) -> None:
+        if not (is_finite(epsilon) and 0.0 <= epsilon <= 1.0):
+            raise RoutelabError(
+                f"BanditRouter's epsilon is {epsilon!r}; give a share in [0, 1], and a policy by name: policy=…"
+            )
         pool = providers if isinstance(providers, ProviderPool) else ProviderPool(providers)
         policy = EpsilonGreedyPolicy(epsilon) if policy is None else policy
         introduce(policy, pool)

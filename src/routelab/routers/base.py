@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from routelab.db_records import AFTER_FAILURE, Outcome
+from routelab.db_records import AFTER_FAILURE, CANCELLED, Outcome
 from routelab.errors import RoutelabError
 from routelab.policies import Choice, Policy
 from routelab.providers import Completion, Price, Provider, ProviderError, ProviderPool
@@ -15,6 +15,7 @@ from routelab.request import LLMRequest, is_finite
 from routelab.routers.deciding import DecidingRouter
 from routelab.routers.decision import PriceChange, RoutingDecision, typical_cost
 from routelab.routers.pending import Pending, check_same
+from routelab.routers.redaction import redacted
 
 _KEPT_CHANGES = 100  # of the prices of a provider
 
@@ -36,6 +37,8 @@ class Router(DecidingRouter):
 
     Attributes:
         pending: the decisions that are remembered.
+        typical_costs: USD of each provider at the price that the router was last told; its names are those that it was
+            told of. Routers may share a pool: each is to be told of a change, before any of them decides again.
         price_changes: those at run time, in their order, the last 100 of each provider.
 
     Raises:
@@ -45,7 +48,8 @@ class Router(DecidingRouter):
     async def complete(self, request: LLMRequest) -> tuple[RoutingDecision, Completion]:
         """Route ``request`` and have it answered; a provider that fails, in whatever way, falls to the next best.
 
-        A failure is an outcome of quality 0. An answer that its provider did not grade waits for ``grade``.
+        A failure is an outcome of quality 0, with 200 characters of its error, cut where they quote the prompt or show
+        a key (``redacted``); what is raised says all. An answer that its provider did not grade waits for ``grade``.
 
         Raises:
             ProviderError: every provider failed; the message says what happened at each.
@@ -59,12 +63,13 @@ class Router(DecidingRouter):
                     raise ProviderError(completion.error, completion)
                 outcome = self._outcome(decision_id, completion, completion.quality)
             except asyncio.CancelledError:
-                self.record_outcome(decision_id, quality=None, cost_usd=0.0, error="cancelled by the caller")
+                self.record_outcome(decision_id, quality=None, cost_usd=0.0, error=CANCELLED)
                 raise
             except Exception as error:
                 told = error if isinstance(error, ProviderError) else ProviderError(f"{type(error).__name__}: {error}")
                 failures[name] = str(told)
-                outcome = self._outcome(decision_id, told.completion, 0.0, failures[name])
+                logged = redacted(failures[name], request.prompt)
+                outcome = self._outcome(decision_id, told.completion, 0.0, logged)
                 self._record(outcome, final=False)
                 owed += outcome.cost_usd
                 decision = self._next_best(request, failures, owed)
@@ -142,22 +147,43 @@ class Router(DecidingRouter):
             self._record(self._outcome(decision_id, decided.completion, quality))
 
     def add_provider(self, provider: Provider, *, quality: float = 0.5, latency: float | None = None) -> None:
-        """Add a provider at run time, believed to have ``quality`` and ``latency`` (seconds) until it is observed."""
-        if self.policy.providers_:
-            self.policy.add_provider(provider.name, quality=quality, cost=typical_cost(provider.price), latency=latency)
-        self.pool.add(provider)
-        self._joined[provider.name] = self.pending.count
+        """Add a provider at run time, believed to have ``quality`` and ``latency`` (seconds) until it is observed.
+
+        It may be in the pool already, where another router shares that.
+
+        Raises:
+            RoutelabError: its name is taken, or the policy cannot add it; nothing changes then.
+        """
+        name, cost = provider.name, typical_cost(provider.price)
+        shared = name in self.pool and self.pool[name] is provider and name not in self.typical_costs
+        if not shared:
+            self.pool.add(provider)
+        try:
+            if self.policy.providers_:
+                self.policy.add_provider(name, quality=quality, cost=cost, latency=latency)
+        except RoutelabError:
+            if not shared:
+                self.pool.remove(name)
+            raise
+        self.typical_costs[name] = cost
+        self._joined[name] = self.pending.count
 
     def remove_provider(self, name: str) -> None:
-        """Remove a provider at run time; outcomes still to come from it are recorded, not learned."""
+        """Remove a provider at run time; outcomes still to come from it are recorded, not learned.
+
+        It may have left the pool already, where another router shares that.
+        """
         if self.policy.providers_:
             self.policy.remove_provider(name)
-        self.pool.remove(name)
+        if name in self.pool or name not in self.typical_costs:
+            self.pool.remove(name)
+        self.typical_costs.pop(name, None)
         self._joined.pop(name, None)
 
     def reprice_provider(self, name: str, price: Price) -> None:
         """Set the price of a provider at run time; its expected cost changes by the factor of its typical cost.
 
+        The factor is from the price that this router was last told, whatever another one has made of the pool's since.
         Outcomes of decisions from before are learned at the present price. A provider that was free has no such
         factor: its cost is learned from the next outcomes on.
 
@@ -165,8 +191,9 @@ class Router(DecidingRouter):
             RoutelabError: the provider is unknown or sets its prices itself, the policy cannot be repriced, or the
                 price falls to 0, from where no factor leads back (give a tiny one); nothing changes then.
         """
-        before = self.pool[name].price
-        factor = typical_cost(price) / typical_cost(before) if typical_cost(before) else np.nan
+        before, cost = self.pool[name].price, typical_cost(price)
+        told = self.typical_costs.get(name, 0.0)
+        factor = cost / told if told else np.nan
         if factor == 0.0:
             raise RoutelabError(f"the price of {name!r} cannot fall to 0; give a tiny one, such as Price(1e-6, 1e-6)")
         self.pool.reprice(name, price)
@@ -176,6 +203,7 @@ class Router(DecidingRouter):
         except RoutelabError:
             self.pool.reprice(name, before)
             raise
+        self.typical_costs[name] = cost
         self._note(PriceChange(self.clock(), name, factor))
 
     def _note(self, change: PriceChange) -> None:

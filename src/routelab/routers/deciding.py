@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from typing import Never
 
 import numpy as np
 
@@ -36,7 +37,10 @@ class DecidingRouter:
         horizon: int = 100_000,
         seed: int = 0,
         clock: Callable[[], float] = time.time,
+        **unknown: Never,
     ) -> None:
+        for name in unknown:  # Python would name this class, not the one that the caller uses
+            raise TypeError(f"{type(self).__name__}() has no argument {name!r}")
         self.pool = providers if isinstance(providers, ProviderPool) else ProviderPool(providers)
         self.policy = policy
         self.featurizer = featurizer or RequestFeaturizer(providers=self.pool.names).fit([LLMRequest("?")])
@@ -49,6 +53,7 @@ class DecidingRouter:
         self.seed, self.rng = seed, np.random.default_rng(seed)
         self.clock = clock
         self.price_changes: list[PriceChange] = []
+        self.typical_costs = {provider.name: typical_cost(provider.price) for provider in self.pool}
         self.policy_version = 0
         self.last_decision: RoutingDecision | None = None
         if policy.providers_:

@@ -135,7 +135,7 @@ class MLRouter(Router):
         self.background = data.X[sample_rows(len(data.X), self.seed)]
 
     def _match_pool(self, policy: Policy, prices: Prices) -> None:
-        """Bring a policy that learned costs at ``prices`` up to the providers and prices of now.
+        """Bring a policy, about to serve, that learned costs at ``prices`` up to the providers and prices of now.
 
         Those that left the pool go; those without outcomes are believed to be as the others.
         """
@@ -148,3 +148,4 @@ class MLRouter(Router):
                 policy.add_provider(provider.name, quality=self._quality, cost=cost, latency=self._latency)
         for name in set(policy.providers_) - set(self.pool.names):
             policy.remove_provider(name)
+        self.typical_costs = self._prices()
