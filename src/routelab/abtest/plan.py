@@ -81,7 +81,10 @@ class Plan:
             a finding stops there.
         alpha: probability, in (0, 1), that the verdict, at whichever look, rests on a false claim about any metric.
         start: units that every variant must have before anything is claimed, ≥ 2: the guarantee of the confidence
-            sequence is asymptotic, and holds at all looks from there on.
+            sequence is asymptotic, and holds at all looks from there on. Of a metric ≥ 0 the smaller arm must also be
+            expected to have 10 events (failures; with one request a unit, or where no unit exceeds 1, non-failures).
+            The limit: a small arm with long tails beside a large one without is found different more often than α
+            says (.08 at .05 for log-normal outcomes, σ = 1, one unit in ten); plan a larger share or start then.
         method: "sequence" (any look counts), "msprt" (alike, with the mixture ``tau``) or "welch" (one look, at
             ``units``).
         tau: for "msprt": metric → standard deviation of the effects that the mixture expects, in units of the metric.

@@ -12,11 +12,14 @@ from routelab.abtest.verdict import MetricResult, Verdict
 from routelab.files import rounded
 
 _HEADER = ("metric", "variant", "control", "treatment", "difference", "interval", "p", "claim")
+_AT_ALL_LOOKS = (
+    "The intervals hold at all looks at once from {start} units a variant and 10 events in the smallest on, so "
+    "stopping early biases no claim, except where a small variant alone has long tails: plan a later start; quote "
+    "the interval: the difference itself is flattered by an early stop."
+)
 _GUARANTEE = {
-    "sequence": "The intervals hold at all looks at once from {start} units a variant on, so stopping early biases no "
-    "claim; quote the interval: the difference itself is flattered by an early stop.",
-    "msprt": "The intervals hold at all looks at once from {start} units a variant on, so stopping early biases no "
-    "claim; quote the interval: the difference itself is flattered by an early stop.",
+    "sequence": _AT_ALL_LOOKS,
+    "msprt": _AT_ALL_LOOKS,
     "welch": "The intervals hold at one look, at {units:,} units; before, they are no evidence.",
 }
 
