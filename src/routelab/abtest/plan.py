@@ -86,7 +86,7 @@ class Plan:
             The limit: a small arm with long tails beside a large one without is found different more often than α
             says (.08 at .05 for log-normal outcomes, σ = 1, one unit in ten); plan a larger share or start then.
         method: "sequence" (any look counts), "msprt" (alike, with the mixture ``tau``) or "welch" (one look, at
-            ``units``).
+            ``units`` or up to 5 % more; before and after nothing is claimed; eleven looks within erred in .068 of 8,000 tests at .05).
         tau: for "msprt": metric → standard deviation of the effects that the mixture expects, in units of the metric.
         ends_at: unix second from which on nobody may be exposed, or None (``ABTest.ends_at``).
         srm_alpha: probability, in (0, 1), that a sound assignment is called a sample-ratio mismatch at any look.
@@ -148,8 +148,13 @@ class Plan:
         return tuple(self.shares)[1:]
 
     def counts(self, units: int) -> bool:
-        """Whether claims count at a look at ``units`` units: Welch's test has one look only."""
-        return self.method != "welch" or units >= self.units
+        """Whether claims count at a look at ``units`` units: Welch's test has one look only, up to 5 % late."""
+        return self.method != "welch" or self.units <= units <= self.last_look
+
+    @property
+    def last_look(self) -> int:
+        """Units after which Welch's one look has passed."""
+        return int(self.units * 1.05)
 
     def planned(self, variant: str) -> float:
         """Units that ``variant`` is planned to have."""

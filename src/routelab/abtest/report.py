@@ -20,7 +20,7 @@ _AT_ALL_LOOKS = (
 _GUARANTEE = {
     "sequence": _AT_ALL_LOOKS,
     "msprt": _AT_ALL_LOOKS,
-    "welch": "The intervals hold at one look, at {units:,} units; before, they are no evidence.",
+    "welch": "The intervals hold at one look, at {units:,} units; before and after, they are no evidence.",
 }
 
 
