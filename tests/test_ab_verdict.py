@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pandas as pd
@@ -121,6 +121,10 @@ def test_the_report_is_json_text_and_an_escaped_card() -> None:
     assert told["units"] == {"rules": 2_000, "<b>": 2_000}
     assert [row["metric"] for row in told["results"]] == ["solved", "cost"]
     assert told["plan"]["srm_concentration"] == 10_000.0
+    assert told["plan"]["metrics"][1] == asdict(COST)
+    assert told["plan"]["ends_at"] is told["plan"]["tau"] is None
+    ended = replace(report, plan=replace(plan, ends_at=1_763_912_345.0)).as_dict()
+    assert ended["plan"]["ends_at"] == 1_763_912_345.0
     assert report.to_json() == analyse(experiment({"rules": 0.3, "<b>": 0.4}), plan).to_json()
     card = report._repr_html_()
     assert "<td style='text-align:left;padding:1px 8px'>&lt;b&gt;</td>" in card
