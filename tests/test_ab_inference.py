@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -152,12 +153,34 @@ def test_with_one_request_per_unit_a_ratio_is_welchs_mean() -> None:
     assert (low, high) == pytest.approx(tuple(theirs.confidence_interval()))
 
 
-def test_equal_arms_keep_their_variance_and_a_small_one_borrows() -> None:
-    equal = Effect(0.0, 0.1, 0.3, 100, 100)
-    assert equal.steadied().variance == pytest.approx(equal.variance)
+def test_a_small_arm_borrows_variance_and_none_shrinks() -> None:
     small = Effect(0.0, 0.01, 0.0, 1_000, 100)
     assert 0.0 < small.steadied().treatment_variance < 0.25 * 10.0 / 100
-    assert small.steadied().control_variance == pytest.approx(0.01, rel=0.01)
+    assert small.steadied().control_variance == 0.01
+    assert Effect(0.0, 0.0, 0.1, 1_000, 100).steadied().treatment_variance == pytest.approx(0.1)
+
+
+def test_a_small_arm_of_rare_failures_is_not_found_different_before_it_can_be_known() -> None:
+    looks, planned = np.arange(125, 5_001, 125), ConfidenceSequence((9_000, 1_000))
+    for rate in (0.01, 0.99):
+        null = effects(bernoulli(rate), bernoulli(rate), runs=400, looks=looks, seed=6, share=0.1)
+        early = replace(null, events=np.inf)
+        assert misses(planned, null) <= 0.05 < 0.1 < misses(planned, early)
+
+
+def test_events_are_the_expected_units_of_the_smaller_arm_where_a_metric_is_a_share() -> None:
+    def arm(units: int, events: int, value: float = 1.0, requests: float = 1.0) -> Moments:
+        return Moments.of(np.column_stack([value * (np.arange(units) < events), np.full(units, requests)]))
+
+    assert effect_of(arm(900, 9), arm(100, 11), (0, 1)).events == pytest.approx(2.0)
+    assert effect_of(arm(900, 891), arm(100, 89), (0, 1)).events == pytest.approx(2.0)
+    assert effect_of(arm(100, 11, value=3.0, requests=2.0), arm(900, 9, value=3.0), (0, 1)).events == pytest.approx(2.0)
+    assert effect_of(arm(900, 9, value=-1.0, requests=-2.0), arm(100, 11), (0, 1)).events == np.inf
+    for events, known in ((9.9, False), (10.0, True)):
+        effect = Effect(1.0, 1e-6, 1e-6, 500, 500, events)
+        for method in (SEQUENCE, MSPRT(tau=1.0), Welch()):
+            assert np.isfinite(method.radius(effect)) == known
+            assert (method.p_value(effect) < 1.0) == known
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8))

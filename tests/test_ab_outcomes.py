@@ -120,7 +120,10 @@ def broken(column: str, value: object, place: int = 5) -> Callable[[pd.DataFrame
         (lambda f: f.assign(variant=np.where(np.arange(len(f)) % 2, "forest", "rules")), "outcomes in two variants"),
         (lambda f: f[f["variant"] == "rules"], "variant 'forest' has no outcome"),
         (lambda f: f.iloc[:0], "variant 'rules' has no outcome"),
-        (lambda f: f.assign(quality=0.1), r"metric 'quality' is constant \(0.1 in every unit"),
+        (
+            lambda f: f.assign(quality=0.1),
+            r"metric 'quality' is constant within each variant \(rules 0.1, forest 0.1\)",
+        ),
         (lambda f: f.assign(tokens=0), "the denominator of metric 'per token' sums to ≤ 0 in variant 'rules'"),
     ],
 )
@@ -141,6 +144,9 @@ def test_outcomes_of_more_units_than_were_exposed_are_refused() -> None:
         ({"shares": {"a": 1.0}}, "two or more variants"),
         ({"shares": {"a": 1.0, "b": 0.0}}, "a share > 0"),
         ({"metrics": ()}, "give one or more"),
+        ({"metrics": Metric("q")}, "Plan.metrics is Metric.*; give a tuple of Metric"),
+        ({"metrics": ("q",)}, "Plan.metrics is .'q',.; give a tuple of Metric"),
+        ({"shares": [0.5, 0.5]}, r"Plan.shares is \[0.5, 0.5\]; give a dict"),
         ({"metrics": (Metric("q"), Metric("q"))}, "a name of its own"),
         ({"units": 1}, "Plan.units is 1"),
         ({"start": 1}, "Plan.start is 1"),
@@ -163,3 +169,31 @@ def test_a_plan_out_of_range_is_refused(change: dict[str, object], told: str) ->
 def test_a_metric_out_of_range_is_refused(change: dict[str, float], told: str) -> None:
     with pytest.raises(ExperimentError, match=told):
         Metric("q" if change else "", **change)  # type: ignore[arg-type]
+
+
+def test_an_end_without_times_of_exposure_and_an_unknown_variant_among_the_exposed_are_refused() -> None:
+    with pytest.raises(ExperimentError, match="no column 'exposed_at'"):
+        analyse(outcomes().drop(columns="exposed_at"), PLAN)
+    with pytest.raises(ExperimentError, match="`exposed` names 'c'; the test knows rules, forest"):
+        analyse(outcomes(), PLAN, exposed={"rules": 150, "forest": 150, "c": 50})
+
+
+def test_a_metric_constant_within_each_arm_is_told_with_its_values() -> None:
+    frame = outcomes().assign(quality=lambda f: np.where(f["variant"] == "rules", 0.1, 0.2))
+    told = r"metric 'quality' is constant within each variant \(rules 0.1, forest 0.2\)"
+    with pytest.raises(ExperimentError, match=told):
+        analyse(frame, PLAN)
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (None, "the outcomes are None; give a frame, or chunks of one"),
+        ([None], "the outcomes are None"),
+        (7, "the outcomes are 7"),
+        ([outcomes().sort_values("unit"), outcomes().assign(unit=range(900))], "units of more than one type"),
+    ],
+)
+def test_what_is_no_frame_is_refused(data: object, told: str) -> None:
+    with pytest.raises(ExperimentError, match=told):
+        analyse(data, PLAN)  # type: ignore[arg-type]

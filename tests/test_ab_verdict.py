@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pandas as pd
@@ -121,6 +121,10 @@ def test_the_report_is_json_text_and_an_escaped_card() -> None:
     assert told["units"] == {"rules": 2_000, "<b>": 2_000}
     assert [row["metric"] for row in told["results"]] == ["solved", "cost"]
     assert told["plan"]["srm_concentration"] == 10_000.0
+    assert told["plan"]["metrics"][1] == asdict(COST)
+    assert told["plan"]["ends_at"] is told["plan"]["tau"] is None
+    ended = replace(report, plan=replace(plan, ends_at=1_763_912_345.0)).as_dict()
+    assert ended["plan"]["ends_at"] == 1_763_912_345.0
     assert report.to_json() == analyse(experiment({"rules": 0.3, "<b>": 0.4}), plan).to_json()
     card = report._repr_html_()
     assert "<td style='text-align:left;padding:1px 8px'>&lt;b&gt;</td>" in card
@@ -142,3 +146,16 @@ def test_over_time_each_look_tells_what_was_known_then() -> None:
     for looks in ([], [0, 5], [5, 5], [5_000]):
         with pytest.raises(ExperimentError, match="give ascending numbers of the 4000 outcomes"):
             analyse_over_time(frame, PLAN, looks=looks)
+
+
+def test_welchs_test_read_again_and_again_past_its_size_claims_only_at_its_one_look() -> None:
+    plan = replace(PLAN, metrics=(SOLVED,), units=400, method="welch")
+    wrong = 0
+    for seed in range(150):
+        frame = experiment({"rules": 0.3, "forest": 0.3}, units=2_000, seed=seed)
+        wrong += any(claims(analyse(frame.iloc[:n], plan)) != ["open"] for n in range(400, 2_001, 160))
+    assert wrong / 150 <= 0.08  # .05 and sampling; with a claim at each of these looks .2
+    within, past = (analyse(experiment({"rules": 0.1, "forest": 0.9}, units=n), plan) for n in (420, 422))
+    assert (within.verdict.decision, claims(within)) == ("ship", ["better"])
+    assert (past.verdict.decision, claims(past)) == ("stop", ["open"])
+    assert past.verdict.reason == "Welch's one look, at 400 to 420 units, has passed; there are 422"

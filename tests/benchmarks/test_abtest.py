@@ -66,7 +66,7 @@ def test_coverage_at_every_look_from_fifty_units_an_arm_on(draw: Draw, share: fl
     method = ConfidenceSequence((4_000 * (1 - share), 4_000 * share))
     missed = rate(method, draw, draw, np.arange(int(np.ceil(25 / share)), 2_001), 4_000, share)
     told(f"coverage at all looks, treatment's share {share}", 1.0 - missed, 4_000)
-    assert missed <= (0.055 if share == 0.1 else 0.05)  # five failures are few to know a rate of .1 by
+    assert missed <= 0.05
 
 
 def test_coverage_far_beyond_the_planned_size() -> None:

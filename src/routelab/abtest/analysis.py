@@ -27,7 +27,8 @@ def analyse(
 
     Args:
         data: one row per outcome: ``unit``, ``variant``, the metrics' columns, and, where there are, ``decision_id``
-            (needed where a unit has several outcomes) and ``exposed_at``. A frame; or chunks of one ordered by
+            (needed where a unit has several outcomes; found twice only within a chunk) and ``exposed_at`` (needed
+            where the plan ``ends_at`` some time). A frame; or chunks of one ordered by
             ``unit``, which are read once, so that memory holds the largest chunk only. A unit may go on sending
             requests between looks: with 10 to 30 of them spread over the test, .02 to .04 of 1,500 null experiments
             erred at any of 40 to 60 looks.
@@ -46,7 +47,7 @@ def analyse(
     >>> print(report)
     ship: forest: solved better (+0.0524 to +0.139)
     metric  variant  control  treatment  difference  interval           p        claim
-    solved  forest   0.3095   0.405      +0.0955     +0.0524 to +0.139  4.6e-08  better
+    solved  forest   0.3095   0.405      +0.0955     +0.0524 to +0.139  4.7e-08  better
     sample ratio: rules 2,000, forest 2,000 (p = 1)
     0.95 intervals; p is corrected for 1 comparisons (Holm), ...
     """
@@ -95,10 +96,10 @@ def _check_arms(arms: Mapping[str, Moments], plan: Plan) -> None:
             if not arm.mean[columns[1]] > 0.0:
                 raise ExperimentError(f"the denominator of metric {metric!r} sums to ≤ 0 in variant {variant!r}")
         if not any(float(effect_of(arm, arm, columns).variance) for arm in arms.values()):
-            value = ratio(arms[plan.control], columns)
+            values = ", ".join(f"{variant} {ratio(arm, columns):.6g}" for variant, arm in arms.items())
             raise ExperimentError(
-                f"metric {metric!r} is constant ({value:.6g} in every unit of variant {plan.control!r}), so nothing "
-                "can be said about it; drop it, or wait until it varies"
+                f"metric {metric!r} is constant within each variant ({values}), so nothing can be said about chance; "
+                "drop it, or wait until it varies"
             )
 
 
@@ -114,6 +115,8 @@ def _report(arms: Mapping[str, Moments], plan: Plan, exposed: Mapping[str, int] 
 
 def _exposed(exposed: Mapping[str, int], units: Mapping[str, int]) -> dict[str, int]:
     """Exposures per variant, in the plan's order; there are at least as many as units with outcomes."""
+    if unknown := sorted(set(exposed) - set(units)):
+        raise ExperimentError(f"`exposed` names {unknown[0]!r}; the test knows {', '.join(units)}; leave others out")
     for variant, count in units.items():
         if exposed.get(variant, 0) < count:
             raise ExperimentError(

@@ -12,6 +12,7 @@ from routelab.arrays import Floats
 
 Value = float | np.float64 | Floats
 _PSEUDO_UNITS = 25
+_FEWEST_EVENTS = 10
 _ROUNDING = 1e-9  # a standard deviation smaller than this share of the value is none
 
 
@@ -25,6 +26,7 @@ class Effect:
         treatment_variance: of the treatment's.
         control_units: units that it rests on.
         treatment_units: of the treatment.
+        events: that the smaller arm is expected to have, ∞ where the metric is no share; see :func:`events_of`.
     """
 
     difference: Value
@@ -32,6 +34,7 @@ class Effect:
     treatment_variance: Value
     control_units: Value
     treatment_units: Value
+    events: Value = np.inf
 
     @property
     def variance(self) -> Value:
@@ -39,28 +42,32 @@ class Effect:
         return self.control_variance + self.treatment_variance
 
     def steadied(self) -> Effect:
-        """The same with each arm's variance drawn to the pooled one by 25 units of it, which fades as the arms grow.
+        """The same with no arm's variance below its mean with the pooled one, which counts as 25 units of it.
 
         A small arm that has seen no failure yet, or not yet the long tail of its costs, would else be taken for one
-        that has none, and found different from the large arm. Beside an arm nine times its size, from 50 of its own
-        units on, Bernoulli outcomes of probability .1 (log-normal ones, σ = 1) missed at some look in .070 (.074) of
-        4,000 experiments, and in .049 (.047) of 8,000 with this; where the small arm's spread is three times the
-        other's, in .033 and .048. Of two equal arms the sum of the variances stays as it is.
+        that has none, and found different from the large arm. It fades as the arms grow, and no variance shrinks. The
+        limit: beside a control nine times its size that hardly varies, nothing can be borrowed, and log-normal
+        outcomes (σ = 1) of the small arm missed at some of 40 looks in .08 of 800 experiments at α = .05.
         """
         units = [np.maximum(n, 1) for n in (self.control_units, self.treatment_units)]
         spreads = [v * n for v, n in zip((self.control_variance, self.treatment_variance), units, strict=True)]
         freedom = [n - 1.0 for n in units]
         pooled = (spreads[0] * freedom[0] + spreads[1] * freedom[1]) / np.maximum(freedom[0] + freedom[1], 1.0)
         variances = [
-            (m * spread + _PSEUDO_UNITS * pooled) / (m + _PSEUDO_UNITS) / n
+            np.maximum(spread, (m * spread + _PSEUDO_UNITS * pooled) / (m + _PSEUDO_UNITS)) / n
             for spread, m, n in zip(spreads, freedom, units, strict=True)
         ]
         return replace(self, control_variance=variances[0], treatment_variance=variances[1])
 
     def known(self, start: int) -> NDArray[np.bool_]:
-        """Where both arms have ``start`` units and the difference has a spread; elsewhere nothing can be claimed."""
+        """Where a claim can be made: both arms have ``start`` units, the smaller 10 events, the difference a spread.
+
+        Of two arms of 9,000 and 1,000 units that fail at a rate of .01, without those events .146 missed at some of 40
+        looks; with them .015 (.041 at .02 and 19,000 to 1,000). The rule looks at the data so far alone and only takes
+        looks away, so what holds at all looks still does.
+        """
         enough = np.minimum(self.control_units, self.treatment_units) >= start
-        return np.asarray(enough & (np.asarray(self.variance) > 0.0))
+        return np.asarray(enough & (np.asarray(self.events) >= _FEWEST_EVENTS) & (np.asarray(self.variance) > 0.0))
 
 
 def effect_of(control: Moments, treatment: Moments, columns: tuple[int, ...]) -> Effect:
@@ -91,14 +98,47 @@ def effect_of(control: Moments, treatment: Moments, columns: tuple[int, ...]) ->
         values = tuple(value - slope * arm.mean[c] for value, arm in zip(values, arms, strict=True))
         for weight in weights:
             weight[c] = -slope
-    variances = [_mean_variance(*both) for both in zip(arms, values, weights, strict=True)]
-    return Effect(values[1] - values[0], *variances, *(arm.count for arm in arms))
+    of_control, of_treatment = (_mean_variance(*both) for both in zip(arms, values, weights, strict=True))
+    units, events = (control.count, treatment.count), _events(control, treatment, columns)
+    return Effect(values[1] - values[0], of_control, of_treatment, *units, events)
+
+
+def events_of(total: Value, squares: Value, units: Value, smaller: Value) -> Value:
+    """Events that the smaller arm is expected to have: its share of (Σy)²/Σy² over the units of both arms.
+
+    Of y in {0, 1} that is its units times the pooled rate; of other y ≥ 0 Kish's effective number, which a few large
+    values bring down.
+
+    Args:
+        total: Σy of both arms.
+        squares: Σy².
+        units: of both arms.
+        smaller: units of the smaller arm.
+
+    >>> float(events_of(30.0, 30.0, 1_000, 100))
+    3.0
+    """
+    return np.square(total) / np.where(np.asarray(squares) > 0.0, squares, 1.0) * (smaller / units)
 
 
 def ratio(arm: Moments, columns: tuple[int, ...]) -> float:
     """Σy/Σx of an arm; NaN where Σx is 0."""
     y, x = arm.mean[columns[0]], arm.mean[columns[1]]
     return float(y / x) if x else float("nan")
+
+
+def _events(control: Moments, treatment: Moments, columns: tuple[int, ...]) -> float:
+    """The fewer of events y and, where y ≤ x in every unit, non-events x − y; ∞ where y may be negative."""
+    both, smaller = control + treatment, min(control.count, treatment.count)
+    y, x = columns[:2]
+    kinds = []
+    if both.least[y] >= 0.0:
+        kinds.append(np.eye(len(both.mean))[y])
+    if both.most[y] <= both.least[x]:
+        kinds.append(np.eye(len(both.mean))[x] - np.eye(len(both.mean))[y])
+    sums = [(both.count * float(kind @ both.mean), float(kind @ both.scatter @ kind)) for kind in kinds]
+    counted = (events_of(total, scatter + total**2 / both.count, both.count, smaller) for total, scatter in sums)
+    return min(map(float, counted), default=np.inf)
 
 
 def _linearised(arm: Moments, columns: tuple[int, ...]) -> tuple[float, Floats]:

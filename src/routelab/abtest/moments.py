@@ -21,6 +21,8 @@ class Moments:
         count: n.
         mean: (d,); 0 where there are no rows.
         scatter: (d, d) sums of products of deviations from the means.
+        least: (d,); ∞ where there are no rows.
+        most: (d,); −∞ where there are none.
 
     >>> rows = np.array([[1.0, 2.0], [3.0, 2.0], [5.0, 8.0]])
     >>> both = Moments.of(rows[:1]) + Moments.of(rows[1:])
@@ -32,13 +34,16 @@ class Moments:
     count: int
     mean: Floats
     scatter: Floats
+    least: Floats
+    most: Floats
 
     @classmethod
     def of(cls, rows: Floats) -> Self:
         """The moments of ``rows`` (n, d); none is a row too."""
         mean = rows.mean(axis=0) if len(rows) else np.zeros(rows.shape[1])
         deviations = rows - mean
-        return cls(len(rows), mean, deviations.T @ deviations)
+        least, most = rows.min(axis=0, initial=np.inf), rows.max(axis=0, initial=-np.inf)
+        return cls(len(rows), mean, deviations.T @ deviations, least, most)
 
     def __add__(self, other: Self) -> Self:
         count = self.count + other.count
@@ -46,7 +51,8 @@ class Moments:
             return self
         step = other.mean - self.mean
         between = np.outer(step, step) * (self.count * other.count / count)
-        return type(self)(count, self.mean + step * (other.count / count), self.scatter + other.scatter + between)
+        mean, scatter = self.mean + step * (other.count / count), self.scatter + other.scatter + between
+        return type(self)(count, mean, scatter, np.minimum(self.least, other.least), np.maximum(self.most, other.most))
 
     @property
     def covariance(self) -> Floats:

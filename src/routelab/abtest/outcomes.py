@@ -34,8 +34,9 @@ def unit_moments(data: pd.DataFrame | Iterable[pd.DataFrame], plan: Plan) -> dic
 
     Args:
         data: one row per outcome with the columns ``unit``, ``variant`` and those of the metrics, and, where there
-            are, ``exposed_at`` (unix seconds) and ``decision_id``, without which a unit has one row only. A frame; or
-            chunks of one, ordered by ``unit``, of which no more than one is held at a time.
+            are, ``exposed_at`` (unix seconds; needed where the plan ``ends_at`` some time) and ``decision_id``, without
+            which a unit has one row only. A frame; or chunks of one, ordered by ``unit``, of which no more than one is
+            held at a time; a decision_id that two units of different chunks share is then not found.
         plan: of the test.
 
     Raises:
@@ -52,6 +53,8 @@ def unit_moments(data: pd.DataFrame | Iterable[pd.DataFrame], plan: Plan) -> dic
 
 def _whole_units(data: pd.DataFrame | Iterable[pd.DataFrame], plan: Plan) -> Iterator[pd.DataFrame]:
     """Chunks in which the rows of a unit stand together, and all of them."""
+    if not isinstance(data, Iterable):
+        raise ExperimentError(f"the outcomes are {data!r}; give a frame, or chunks of one")
     if isinstance(data, pd.DataFrame):
         _check_columns(data, plan)
         yield data.iloc[np.argsort(pd.factorize(data["unit"])[0], kind="stable")]
@@ -61,7 +64,7 @@ def _whole_units(data: pd.DataFrame | Iterable[pd.DataFrame], plan: Plan) -> Ite
         _check_columns(fresh, plan)
         chunk = fresh if held is None else pd.concat([held, fresh])
         units = chunk["unit"].to_numpy()
-        if (unordered := units[1:] < units[:-1]).any():
+        if (unordered := _descends(units)).any():
             place = int(unordered.argmax())
             raise ExperimentError(
                 f"unit {units[place + 1]!r} comes after {units[place]!r}; order the chunks by unit, or give one frame"
@@ -73,9 +76,20 @@ def _whole_units(data: pd.DataFrame | Iterable[pd.DataFrame], plan: Plan) -> Ite
         yield held
 
 
+def _descends(units: NDArray[np.object_]) -> NDArray[np.bool_]:
+    """Where a unit is smaller than the one before."""
+    try:
+        return np.asarray(units[1:] < units[:-1])
+    except TypeError:
+        raise ExperimentError("the chunks have units of more than one type; give strings, or ints, alone") from None
+
+
 def _check_columns(frame: pd.DataFrame, plan: Plan) -> None:
-    """Refuse a frame that lacks a column, or a unit without a name."""
+    """Refuse what is no frame, one that lacks a column, and a unit without a name."""
+    if not isinstance(frame, pd.DataFrame):
+        raise ExperimentError(f"the outcomes are {frame!r}; give a frame, or chunks of one")
     used = {"unit", "variant", *(c for metric in plan.metrics for c in _columns(metric))}
+    used |= set() if plan.ends_at is None else {"exposed_at"}
     if missing := sorted(used - set(frame.columns)):
         raise ExperimentError(f"the outcomes have no column {missing[0]!r}; they have {', '.join(map(str, frame))}")
     if frame["unit"].isna().any():
@@ -117,7 +131,7 @@ def _variants(chunk: pd.DataFrame, starts: Indices, plan: Plan) -> Indices:
 
 
 def _check_once(chunk: pd.DataFrame, starts: Indices) -> None:
-    """Refuse an outcome that is there twice."""
+    """Refuse an outcome that is there twice in the chunk: across chunks memory would grow with the data."""
     if "decision_id" in chunk:
         if (twice := chunk["decision_id"].duplicated()).any():
             value = chunk["decision_id"][twice].iloc[0]
@@ -131,7 +145,7 @@ def _check_once(chunk: pd.DataFrame, starts: Indices) -> None:
 
 
 def _check_exposure(chunk: pd.DataFrame, plan: Plan) -> None:
-    if plan.ends_at is None or "exposed_at" not in chunk:
+    if plan.ends_at is None:
         return
     # an unknown time is no proof that it was before the end
     if (late := ~(chunk["exposed_at"].to_numpy(float) < plan.ends_at)).any():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -81,16 +81,21 @@ class Plan:
             a finding stops there.
         alpha: probability, in (0, 1), that the verdict, at whichever look, rests on a false claim about any metric.
         start: units that every variant must have before anything is claimed, ≥ 2: the guarantee of the confidence
-            sequence is asymptotic, and holds at all looks from there on.
+            sequence is asymptotic, and holds at all looks from there on. Of a metric ≥ 0 the smaller arm must also be
+            expected to have 10 events (failures; with one request a unit, or where no unit exceeds 1, non-failures).
+            The limit: a small arm with long tails beside a large one without is found different more often than α
+            says (.08 at .05 for log-normal outcomes, σ = 1, one unit in ten); plan a larger share or start then.
         method: "sequence" (any look counts), "msprt" (alike, with the mixture ``tau``) or "welch" (one look, at
-            ``units``).
+            ``units`` or up to 5 % more; before and after nothing is claimed; eleven looks within erred in .068 of
+            8,000 tests at .05).
         tau: for "msprt": metric → standard deviation of the effects that the mixture expects, in units of the metric.
-        ends_at: unix second from which on nobody may be exposed, or None (``ABTest.ends_at``).
+        ends_at: unix second from which on nobody may be exposed, or None (``ABTest.ends_at``); the outcomes then need
+            the column ``exposed_at``.
         srm_alpha: probability, in (0, 1), that a sound assignment is called a sample-ratio mismatch at any look.
         srm_concentration: of the Dirichlet prior of the sample-ratio test, in units.
 
     Raises:
-        ExperimentError: an argument is out of range, or two metrics have one name.
+        ExperimentError: an argument is out of range or of another type, or two metrics have one name.
 
     >>> plan = Plan({"rules": 0.1, "forest": 0.1}, (Metric("quality"),), units=4_000)
     >>> plan.control, plan.treatments, plan.planned("forest")
@@ -110,6 +115,10 @@ class Plan:
 
     def __post_init__(self) -> None:
         """Check the arguments."""
+        if not isinstance(self.shares, Mapping):
+            raise ExperimentError(f"Plan.shares is {self.shares!r}; give a dict of variant → share")
+        if not (isinstance(self.metrics, Sequence) and all(isinstance(metric, Metric) for metric in self.metrics)):
+            raise ExperimentError(f"Plan.metrics is {self.metrics!r}; give a tuple of Metric")
         object.__setattr__(self, "shares", dict(self.shares))
         object.__setattr__(self, "metrics", tuple(self.metrics))
         self._check_names()
@@ -145,8 +154,13 @@ class Plan:
         return tuple(self.shares)[1:]
 
     def counts(self, units: int) -> bool:
-        """Whether claims count at a look at ``units`` units: Welch's test has one look only."""
-        return self.method != "welch" or units >= self.units
+        """Whether claims count at a look at ``units`` units: Welch's test has one look only, up to 5 % late."""
+        return self.method != "welch" or self.units <= units <= self.last_look
+
+    @property
+    def last_look(self) -> int:
+        """Units after which Welch's one look has passed."""
+        return int(self.units * 1.05)
 
     def planned(self, variant: str) -> float:
         """Units that ``variant`` is planned to have."""

@@ -12,12 +12,15 @@ from routelab.abtest.verdict import MetricResult, Verdict
 from routelab.files import rounded
 
 _HEADER = ("metric", "variant", "control", "treatment", "difference", "interval", "p", "claim")
+_AT_ALL_LOOKS = (
+    "The intervals hold at all looks at once from {start} units a variant and 10 events in the smallest on, so "
+    "stopping early biases no claim, except where a small variant alone has long tails: plan a later start; quote "
+    "the interval: the difference itself is flattered by an early stop."
+)
 _GUARANTEE = {
-    "sequence": "The intervals hold at all looks at once from {start} units a variant on, so stopping early biases no "
-    "claim; quote the interval: the difference itself is flattered by an early stop.",
-    "msprt": "The intervals hold at all looks at once from {start} units a variant on, so stopping early biases no "
-    "claim; quote the interval: the difference itself is flattered by an early stop.",
-    "welch": "The intervals hold at one look, at {units:,} units; before, they are no evidence.",
+    "sequence": _AT_ALL_LOOKS,
+    "msprt": _AT_ALL_LOOKS,
+    "welch": "The intervals hold at one look, at {units:,} units; before and after, they are no evidence.",
 }
 
 
@@ -42,16 +45,13 @@ class ABReport:
     verdict: Verdict
 
     def as_dict(self) -> dict[str, Any]:
-        """The report as plain values; what is unknown or infinite is None."""
-        plan = self.plan
-        asked: dict[str, Any] = {"units": plan.units, "alpha": plan.alpha, "start": plan.start, "method": plan.method}
-        asked |= {"shares": plan.shares, "srm_concentration": plan.srm_concentration, "srm_alpha": plan.srm_alpha}
+        """The report as plain values, the whole plan among them; what is unknown or infinite is None."""
         told = {"verdict": asdict(self.verdict), "units": self.units, "exposed": self.exposed, "srm_p": self.srm_p}
-        result: dict[str, Any] = rounded(told | {"results": [asdict(r) for r in self.results], "plan": asked})
-        return result
+        result: dict[str, Any] = rounded(told | {"results": [asdict(r) for r in self.results]})
+        return result | {"plan": asdict(self.plan)}  # exact: a unix second has ten digits
 
     def to_json(self) -> str:
-        """The report as JSON, with 9 significant digits."""
+        """The report as JSON, its results with 9 significant digits."""
         return json.dumps(self.as_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
     def _told(self) -> tuple[str, list[tuple[str, ...]], list[str]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from routelab.abtest.effect import Effect
+from routelab.abtest.effect import Effect, events_of
 from routelab.abtest.inference import Inference
 from routelab.arrays import Floats
 
@@ -55,9 +55,23 @@ def effects(
     """
     rng = np.random.default_rng(seed)
     units = np.round(2 * looks * (1.0 - share)).astype(int), np.round(2 * looks * share).astype(int)
-    arms = [_running(draw(rng, (runs, n[-1])), n) for draw, n in zip((control, treatment), units, strict=True)]
-    (mean, variance), (mean_treated, variance_treated) = arms
-    return Effect(mean_treated - mean, variance, variance_treated, *units)
+    values = [draw(rng, (runs, n[-1])) for draw, n in zip((control, treatment), units, strict=True)]
+    (mean, variance), (mean_treated, variance_treated) = map(_running, values, units)
+    return Effect(mean_treated - mean, variance, variance_treated, *units, _events(values, units))
+
+
+def _events(values: list[Floats], units: tuple[NDArray[np.intp], ...]) -> Floats:
+    """Expected events of the smaller arm at each look; the fewer of events and non-events where all lies in [0, 1]."""
+    total, squares = (
+        np.asarray(sum(np.cumsum(arm**power, axis=1)[:, n - 1] for arm, n in zip(values, units, strict=True)))
+        for power in (1, 2)
+    )
+    count, smaller = (units[0] + units[1]).astype(float), np.minimum(*units).astype(float)
+    least, most = min(arm.min() for arm in values), max(arm.max() for arm in values)
+    events = events_of(total, squares, count, smaller) if least >= 0.0 else np.full_like(total, np.inf)
+    if most <= 1.0:
+        events = np.minimum(events, events_of(count - total, count - 2.0 * total + squares, count, smaller))
+    return np.asarray(events)
 
 
 def _running(values: Floats, looks: NDArray[np.intp]) -> tuple[Floats, Floats]:

@@ -94,7 +94,7 @@ def decide(plan: Plan, units: Mapping[str, int], results: Sequence[MetricResult]
         return Verdict("continue", None, f"a variant has fewer than {plan.start} units; nothing is claimed before")
     total = sum(units.values())
     if not plan.counts(total):
-        return Verdict("continue", None, f"Welch's test is read once, at {plan.units:,} units; there are {total:,}")
+        return _beside_the_look(plan, total)
     per_variant = {variant: [r for r in results if r.variant == variant] for variant in plan.treatments}
     winners = {variant: rows for variant, rows in per_variant.items() if _wins(rows)}
     if winners:
@@ -106,6 +106,14 @@ def decide(plan: Plan, units: Mapping[str, int], results: Sequence[MetricResult]
     if total >= plan.units:
         return Verdict("stop", None, f"the planned {plan.units:,} units are reached, and {_open(per_variant)}")
     return Verdict("continue", None, f"{_open(per_variant)}; {plan.units - total:,} of the planned units are to come")
+
+
+def _beside_the_look(plan: Plan, total: int) -> Verdict:
+    """What Welch's test tells before and after its one look."""
+    if total < plan.units:
+        return Verdict("continue", None, f"Welch's test is read once, at {plan.units:,} units; there are {total:,}")
+    look = f"{plan.units:,} to {plan.last_look:,} units"
+    return Verdict("stop", None, f"Welch's one look, at {look}, has passed; there are {total:,}")
 
 
 def _wins(rows: Sequence[MetricResult]) -> bool:
