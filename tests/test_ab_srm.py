@@ -8,6 +8,7 @@ from scipy import stats
 from scipy.special import betaln
 
 from experiments import splits
+from routelab.abtest.plan import Metric, Plan
 from routelab.abtest.srm import srm_p_value
 from routelab.errors import RoutelabError
 
@@ -42,3 +43,16 @@ def test_three_variants_of_unequal_shares() -> None:
 def test_counts_that_do_not_fit_the_shares_are_refused(counts: object, shares: list[float]) -> None:
     with pytest.raises(RoutelabError, match="count ≥ 0"):
         srm_p_value(counts, shares)  # type: ignore[arg-type]
+
+
+def test_a_plan_for_few_units_sees_the_loss_of_a_quarter_of_an_arm() -> None:
+    """The prior of the default fits the size of the test: that for 100,000 units would see nothing here."""
+    rng, looks = np.random.default_rng(0), np.arange(25, 1_001, 25)
+    found = {}
+    for units in (1_000, 100_000):
+        concentration = Plan({"a": 0.5, "b": 0.5}, (Metric("q"),), units=units).concentration
+        first = np.cumsum(rng.binomial(25, 1.0 / 1.75, size=(300, len(looks))), axis=1)  # b loses a quarter
+        p = srm_p_value(np.stack([first, looks - first], axis=-1), [0.5, 0.5], concentration)
+        found[units] = (p.min(axis=1) <= 0.05).mean()
+    assert found[1_000] > 0.9
+    assert found[100_000] < 0.1

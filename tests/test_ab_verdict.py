@@ -120,7 +120,7 @@ def test_the_report_is_json_text_and_an_escaped_card() -> None:
     assert told["verdict"]["decision"] == "ship"
     assert told["units"] == {"rules": 2_000, "<b>": 2_000}
     assert [row["metric"] for row in told["results"]] == ["solved", "cost"]
-    assert told["plan"]["srm_concentration"] == 10_000.0
+    assert told["plan"]["srm_concentration"] == 400.0
     assert told["plan"]["metrics"][1] == asdict(COST)
     assert told["plan"]["ends_at"] is told["plan"]["tau"] is None
     ended = replace(report, plan=replace(plan, ends_at=1_763_912_345.0)).as_dict()

@@ -106,7 +106,7 @@ def _check_arms(arms: Mapping[str, Moments], plan: Plan) -> None:
 def _report(arms: Mapping[str, Moments], plan: Plan, exposed: Mapping[str, int] | None) -> ABReport:
     units = {variant: arm.count for variant, arm in arms.items()}
     counted = units if exposed is None else _exposed(exposed, units)
-    srm_p = float(srm_p_value(list(counted.values()), list(plan.shares.values()), plan.srm_concentration))
+    srm_p = float(srm_p_value(list(counted.values()), list(plan.shares.values()), plan.concentration))
     mismatch = srm_p <= plan.srm_alpha
     results = _results(arms, plan, not mismatch and plan.counts(sum(units.values())))
     verdict = blocked(plan, counted, srm_p) if mismatch else decide(plan, units, results)

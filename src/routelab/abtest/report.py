@@ -48,7 +48,8 @@ class ABReport:
         """The report as plain values, the whole plan among them; what is unknown or infinite is None."""
         told = {"verdict": asdict(self.verdict), "units": self.units, "exposed": self.exposed, "srm_p": self.srm_p}
         result: dict[str, Any] = rounded(told | {"results": [asdict(r) for r in self.results]})
-        return result | {"plan": asdict(self.plan)}  # exact: a unix second has ten digits
+        plan = asdict(self.plan) | {"srm_concentration": self.plan.concentration}
+        return result | {"plan": plan}  # exact: a unix second has ten digits
 
     def to_json(self) -> str:
         """The report as JSON, its results with 9 significant digits."""
@@ -59,8 +60,11 @@ class ABReport:
         verdict = self.verdict
         headline = f"{verdict.decision}: {verdict.reason}"
         counts = ", ".join(f"{name} {n:,}" for name, n in self.exposed.items())
+        ratio = f"sample ratio: {counts} (p = {self.srm_p:.2g})"
+        if verdict.decision == "blocked":
+            return headline, [_HEADER, *map(_cells, self.results)], [ratio, "The intervals and p mean nothing then."]
         notes = [
-            f"sample ratio: {counts} (p = {self.srm_p:.2g})",
+            ratio,
             f"{1.0 - self.plan.alpha:.4g} intervals; p is corrected for {len(self.results)} comparisons (Holm), and a "
             "guardrail's is of its whole margin being used up",
             _GUARANTEE[self.plan.method].format(start=self.plan.start, units=self.plan.units),
