@@ -3,7 +3,7 @@
 In units of the standard error at the planned size, the difference over looks is a Brownian motion with drift, for the
 fixed test and the sequential ones alike: it finds the effect if the path leaves the method's interval at some look.
 20,000 paths with one seed give powers to ±.01. Planned is the first treatment against the control, with α for it alone:
-with several metrics or treatments, Holm's correction takes some power, and so, of rare events, does waiting for 10 of them.
+with several metrics or treatments, Holm's correction takes some power, and so does, of rare events, the wait for 10.
 """
 
 from __future__ import annotations
