@@ -94,7 +94,9 @@ def test_a_sample_ratio_mismatch_blocks_every_claim() -> None:
     assert report.verdict.decision == "blocked"
     assert report.verdict.reason.startswith("sample-ratio mismatch: 2,000 : 1,000 units were to be as 0.5 : 0.5")
     assert claims(report) == ["open", "open"]
-    assert analyse(lost, PLAN, exposed={"forest": 2_000, "rules": 2_000}).verdict.decision == "ship"
+    exposed = {"forest": 2_000, "rules": 2_000}
+    assert analyse(lost, PLAN, exposed=exposed).verdict.decision == "ship"
+    assert analyse(lost, PLAN, exposed=pd.Series(exposed)).verdict.decision == "ship"  # as value_counts() gives them
 
 
 def test_too_few_units_and_a_fixed_test_before_its_end_say_nothing() -> None:

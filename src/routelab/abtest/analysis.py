@@ -21,7 +21,10 @@ from routelab.errors import ExperimentError
 
 
 def analyse(
-    data: pd.DataFrame | Iterable[pd.DataFrame], plan: Plan, *, exposed: Mapping[str, int] | None = None
+    data: pd.DataFrame | Iterable[pd.DataFrame],
+    plan: Plan,
+    *,
+    exposed: Mapping[str, int] | pd.Series[int] | None = None,
 ) -> ABReport:
     """What an A/B test has shown so far, and what to do.
 
@@ -33,7 +36,8 @@ def analyse(
             requests between looks: with 10 to 30 of them spread over the test, .02 to .04 of 1,500 null experiments
             erred at any of 40 to 60 looks.
         plan: written before the test.
-        exposed: units exposed to each variant, for the sample-ratio test; None counts those that have an outcome.
+        exposed: units exposed to each variant, for the sample-ratio test, as ``db.exposures(name)["variant"]
+            .value_counts()`` gives them; None counts those that have an outcome.
 
     Raises:
         ExperimentError: the data is broken (an unknown variant, an outcome twice, NaN, a constant metric, an empty
@@ -53,7 +57,7 @@ def analyse(
     """
     arms = unit_moments(data, plan)
     _check_arms(arms, plan)
-    return _report(arms, plan, exposed)
+    return _report(arms, plan, None if exposed is None else {str(name): n for name, n in exposed.items()})
 
 
 def analyse_over_time(frame: pd.DataFrame, plan: Plan, looks: int | Sequence[int] = 40) -> pd.DataFrame:
