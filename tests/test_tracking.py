@@ -78,8 +78,9 @@ def test_every_run_is_flat_finished_and_tagged(project: Path) -> None:
     runs = synthetic_runs()
     assert set(runs["status"]) == {"FINISHED"}
     assert "tags.mlflow.parentRunId" not in runs
-    replays = {"replay budget", "replay regression"}
-    assert set(runs["tags.stage"]) == {"train_forest", "train_bandit", "evaluate", "pareto", "controls"} | replays
+    trained = {"train_forest", "train_bandit", "evaluate", "pareto", "controls"}
+    tried = {"replay budget", "replay regression", "ab test", "off-policy"}
+    assert set(runs["tags.stage"]) == trained | tried
     assert set(runs.loc[runs["tags.stage"].str.startswith("train"), "tags.policy"]) == set(MODELS)
     assert set(runs["tags.seed"]) == {"0"}
     assert set(runs["tags.git_commit"]) == {"unknown"}
