@@ -92,6 +92,8 @@ def test_a_sample_ratio_mismatch_blocks_every_claim() -> None:
     lost = frame[(frame["variant"] == "rules") | (frame["unit"] % 4 == 1)]
     report = analyse(lost, PLAN)
     assert report.verdict.decision == "blocked"
+    assert "The intervals and p mean nothing then." in str(report)
+    assert "at all looks" not in str(report)
     assert report.verdict.reason.startswith("sample-ratio mismatch: 2,000 : 1,000 units were to be as 0.5 : 0.5")
     assert claims(report) == ["open", "open"]
     exposed = {"forest": 2_000, "rules": 2_000}

@@ -101,8 +101,8 @@ def test_a_log_draws_what_its_probabilities_say() -> None:
 
 
 def test_the_first_verdict_is_that_of_the_first_look_that_has_one() -> None:
-    looks = pd.DataFrame({"units": [10, 20, 30], "verdict": ["continue", "ship", "stop"], "reason": ["", "good", ""]})
-    assert first_verdict(looks) == {"units": 20, "verdict": "ship", "reason": "good"}
+    looks = pd.DataFrame({"units": [10, 20, 30], "verdict": ["continue", "stop", "ship"], "reason": ["", "bad", ""]})
+    assert first_verdict(looks) == {"units": 20, "verdict": "stop", "reason": "bad"}
     assert first_verdict(looks.iloc[:1]) is None
 
 
