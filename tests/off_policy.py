@@ -13,7 +13,9 @@ from sklearn.preprocessing import StandardScaler
 
 from routelab import Objective, RequestFeaturizer, load_source
 from routelab.evaluation.ope import LoggedData, LowSampleWarning, evaluate, predicted_rewards, rank
+from routelab.evaluation.split import Split
 from routelab.policies import POLICIES
+from routelab.stages.off_policy import draw
 from routelab.tables.synthetic import World
 
 Floats = NDArray[np.float64]
@@ -60,20 +62,9 @@ class Replayed:
 
     def draw(self, n: int, epsilon: float, seed: int) -> tuple[LoggedData, NDArray[np.intp]]:
         """A log of n decisions, and the prompt of each."""
-        rng, k = np.random.default_rng(seed), len(self.providers)
-        prompt = rng.integers(len(self.X), size=n)
-        logged = epsilon / k + (1.0 - epsilon) * self.base[prompt]
-        action = (rng.random(n)[:, None] > logged.cumsum(axis=1)).sum(axis=1).clip(0, k - 1)
-        log = LoggedData(
-            action,
-            self.quality[prompt, action],
-            logged[np.arange(n), action],
-            self.providers,
-            cost=self.cost[prompt, action],
-            X=self.X[prompt],
-            probabilities=logged,
-        )
-        return log, prompt
+        logging = epsilon / len(self.providers) + (1.0 - epsilon) * self.base
+        held = Split(self.X, self.quality, self.cost, None, np.full(len(self.X), ""), self.providers)
+        return draw(held, self.X, logging, n, np.random.default_rng(seed))
 
 
 def replayed(source: str, objective: Objective | None = None) -> Replayed:
