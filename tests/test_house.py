@@ -26,6 +26,7 @@ ROOMS = [
     "features",
     "policies",
     "providers drift",
+    "evaluators",
     "db_records",
     "db_schema",
     "db_reading db_writing db_experiments",
@@ -33,10 +34,13 @@ ROOMS = [
     "performance_db",
     "routers evaluation plots",
     "metrics params_sections served_policy abtest",
+    "params_live",
     "params",
     "benchmark",
     "ope_cli",
     "tracking",
+    "collecting proxy",
+    "collect_cli proxy_cli",
     "stages cli",
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(ROOMS) for room in rooms.split()}

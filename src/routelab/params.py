@@ -9,6 +9,7 @@ import yaml
 from pydantic import Field, ValidationError, field_validator
 
 from routelab.errors import ParamsError
+from routelab.params_live import LiveParams
 from routelab.params_sections import (
     ABTestParams,
     BanditParams,
@@ -48,6 +49,7 @@ class Params(Section):
     ab_test: ABTestParams
     off_policy: OffPolicyParams
     benchmark: BenchmarkParams
+    live: LiveParams
 
     @field_validator("sources")
     @classmethod

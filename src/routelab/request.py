@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Real
-from typing import Literal
+from typing import Any, Literal
 
 from routelab.errors import RoutelabError
 
@@ -74,6 +74,9 @@ class LLMRequest:
         request_id: the caller's own name of the request.
         features: numbers of the caller's own (the ``x_…`` columns of a table, without the prefix).
         experiment: whose variant answers it; ``ABRouter`` fills it in.
+        messages: the whole conversation in OpenAI's chat format; None sends the prompt as one user message.
+        options: passed on to the provider, such as ``{"temperature": 0.0, "max_tokens": 200}``.
+        reference: the right answer where it is known, for evaluators; no provider and no policy sees it.
 
     Raises:
         RoutelabError: a field is out of its range, or not of its type.
@@ -92,6 +95,9 @@ class LLMRequest:
     request_id: str | None = None
     features: Mapping[str, float] = field(default_factory=dict)
     experiment: str | None = field(default=None, repr=False)
+    messages: Sequence[Mapping[str, Any]] | None = field(default=None, repr=False)
+    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    reference: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         """Check ranges and fill in what was left out."""

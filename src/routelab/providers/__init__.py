@@ -5,7 +5,16 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from routelab.providers.base import Completion, Estimating, Price, Provider, ProviderError, Repriceable
+from routelab.providers.base import (
+    Chunk,
+    Completion,
+    Estimating,
+    Price,
+    Provider,
+    ProviderError,
+    Repriceable,
+    Streaming,
+)
 from routelab.providers.pool import Health, ProviderPool
 
 if TYPE_CHECKING:
@@ -13,6 +22,7 @@ if TYPE_CHECKING:
     from routelab.providers.simulated import simulated_providers as simulated_providers
 
 __all__ = [
+    "Chunk",
     "Completion",
     "Estimating",
     "Health",
@@ -22,6 +32,7 @@ __all__ = [
     "ProviderPool",
     "Repriceable",
     "SimulatedProvider",
+    "Streaming",
     "simulated_providers",
 ]
 

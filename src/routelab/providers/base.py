@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from routelab.errors import RoutelabError
@@ -13,6 +14,11 @@ from routelab.request import LLMRequest
 class Price:
     """USD per million tokens.
 
+    Args:
+        input: of the request.
+        output: of the answer.
+        cached_input: of what the provider still holds of the request in its prompt cache; None: as any other input.
+
     Raises:
         RoutelabError: a price is negative or not finite.
 
@@ -22,16 +28,19 @@ class Price:
 
     input: float
     output: float
+    cached_input: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse what is no price."""
-        for name in ("input", "output"):
-            if not 0.0 <= getattr(self, name) < float("inf"):
-                raise RoutelabError(f"Price.{name} is {getattr(self, name)!r}; give USD per million tokens, ≥ 0")
+        for name in ("input", "output", "cached_input"):
+            value = getattr(self, name)
+            if value is not None and not 0.0 <= value < float("inf"):
+                raise RoutelabError(f"Price.{name} is {value!r}; give USD per million tokens, ≥ 0")
 
-    def cost_usd(self, input_tokens: float, output_tokens: float) -> float:
-        """Cost of one completion in USD."""
-        return (input_tokens * self.input + output_tokens * self.output) / 1e6
+    def cost_usd(self, input_tokens: float, output_tokens: float, cached_tokens: float = 0.0) -> float:
+        """Cost of one completion in USD; ``cached_tokens`` are those of the input that came from the prompt cache."""
+        saved = 0.0 if self.cached_input is None else cached_tokens * (self.input - self.cached_input)
+        return (input_tokens * self.input + output_tokens * self.output - saved) / 1e6
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +56,9 @@ class Completion:
         latency_s: from the call to the last token, seconds.
         quality: in [0, 1] where the provider grades itself, as a simulated one does; else None.
         error: why there is no answer, or None.
+        first_token_s: from the call to the first token, seconds; None where the answer was not streamed.
+        cached_tokens: of the input, those that came from the provider's prompt cache.
+        body: the answer as the provider sent it (JSON), where it came over HTTP in one piece.
     """
 
     text: str
@@ -57,14 +69,46 @@ class Completion:
     latency_s: float
     quality: float | None = None
     error: str | None = None
+    first_token_s: float | None = None
+    cached_tokens: int = 0
+    body: bytes | None = field(default=None, repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A piece of a streamed answer.
+
+    Args:
+        text: what it adds to the answer; may be empty.
+        event: the server-sent event(s) as the provider sent them, where it came over HTTP.
+    """
+
+    text: str
+    event: bytes = b""
 
 
 class ProviderError(RuntimeError):
-    """A provider did not answer; ``completion`` is the outcome to record (its ``error`` is set), where known."""
+    """A provider did not answer.
 
-    def __init__(self, message: str, completion: Completion | None = None) -> None:
+    Args:
+        message: why; never holds a key.
+        completion: the outcome to record (its ``error`` is set), where known.
+        retry_after_s: seconds after which the provider asks to be tried again, where it says so.
+        refused: the request itself is at fault, so that no other provider would answer it either.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        completion: Completion | None = None,
+        *,
+        retry_after_s: float | None = None,
+        refused: bool = False,
+    ) -> None:
         super().__init__(message)
         self.completion = completion
+        self.retry_after_s = retry_after_s
+        self.refused = refused
 
 
 class Provider(Protocol):
@@ -85,6 +129,19 @@ class Provider(Protocol):
 
         Raises:
             ProviderError: no answer came.
+        """
+        ...
+
+
+@runtime_checkable
+class Streaming(Protocol):
+    """A provider that can answer piece by piece."""
+
+    def stream(self, request: LLMRequest) -> AsyncIterator[Chunk | Completion]:
+        """The pieces of the answer to ``request`` as they come, and at last the completion, whose text is them all.
+
+        Raises:
+            ProviderError: no answer came, or it broke off.
         """
         ...
 

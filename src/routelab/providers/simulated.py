@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import numpy as np
 
 from routelab.errors import RoutelabError
-from routelab.providers.base import Completion, Price, ProviderError
+from routelab.providers.base import Chunk, Completion, Price, ProviderError
 from routelab.request import LLMRequest
 from routelab.tables.synthetic_text import TASKS, read_prompt
 from routelab.tables.synthetic_world import (
@@ -95,6 +97,17 @@ class SimulatedProvider:
         if completion.error:
             raise ProviderError(completion.error, completion)
         return completion
+
+    async def stream(self, request: LLMRequest) -> AsyncIterator[Chunk | Completion]:
+        """The same answer word by word, once it is whole.
+
+        Raises:
+            ProviderError: as ``complete``.
+        """
+        completion = await self.complete(request)
+        for piece in re.findall(r"\S+\s*", completion.text):
+            yield Chunk(piece)
+        yield replace(completion, first_token_s=completion.latency_s)
 
     def _completion(self, traits: Requests, outcome: Outcomes) -> Completion:
         failed = bool(outcome.failed[0])
