@@ -11,10 +11,12 @@ from typing import Annotated
 import typer
 
 from routelab.errors import RoutelabError, SourceError
+from routelab.proxy_cli import proxy
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Learn which LLM provider should answer each request."
 )
+app.command()(proxy)
 Json = Annotated[Path | None, typer.Option("--json", help="Also write the table as JSON to this file.")]
 
 

@@ -1,0 +1,122 @@
+"""Has the selected router or provider answer; a decision is on disk before anybody is told of it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from routelab.errors import DatabaseError
+from routelab.providers import Chunk, Completion
+from routelab.proxy import _shim
+from routelab.proxy.models import Selection
+from routelab.request import LLMRequest
+from routelab.routers import Router, RoutingDecision
+
+T = TypeVar("T")
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Answer:
+    """An answer, whole or begun.
+
+    Args:
+        selection: who was asked for.
+        provider: name of who answers.
+        decision: of the router; None where the provider was asked for by its name.
+        completion: the whole; of a streamed answer, once it is.
+        chunks: of a streamed answer; they set ``completion`` at their end.
+    """
+
+    selection: Selection
+    provider: str
+    decision: RoutingDecision | None = None
+    completion: Completion | None = None
+    chunks: AsyncGenerator[Chunk] | None = None
+
+
+async def complete(selection: Selection, request: LLMRequest) -> Answer:
+    """The whole answer to ``request``.
+
+    Raises:
+        ProviderError: nobody answered.
+    """
+    router = selection.router
+    if selection.provider is not None:
+        completion = await router.pool.complete(selection.provider, request)
+        return Answer(selection, selection.provider, None, completion)
+    asking = _shim.complete(router, request, selection.objective)
+    (decision, completion), safe = await _while_saving(router, asking, lambda pair: pair[0])
+    return Answer(selection, completion.provider, decision if safe else None, completion)
+
+
+async def begin(selection: Selection, request: LLMRequest) -> Answer:
+    """The answer to ``request``, begun: its first chunk has come.
+
+    Raises:
+        ProviderError: nobody answered.
+    """
+    router = selection.router
+    if selection.provider is not None:
+        answer = Answer(selection, selection.provider)
+        pieces = _shim.pool_stream(router.pool, selection.provider, request)
+        answer.chunks = _of_provider(answer, await anext(pieces), pieces)
+        return answer
+    asking = _shim.stream(router, request, selection.objective)
+    streamed, safe = await _while_saving(router, asking, lambda streamed: streamed.decision)
+    decision = streamed.decision
+    answer = Answer(selection, decision.provider.name, decision if safe else None)
+    answer.chunks = _of_router(answer, streamed)
+    return answer
+
+
+async def _while_saving(
+    router: Router, asking: Coroutine[Any, Any, T], decided: Callable[[T], RoutingDecision]
+) -> tuple[T, bool]:
+    """What asking brings, and whether its decision is on disk, where it gets while the provider answers."""
+    task = asyncio.ensure_future(asking)
+    try:
+        await asyncio.sleep(0)  # it decides before it waits for anybody
+        first = router.last_decision
+        safe = await _saved(router)
+        answer = await task
+    finally:
+        if not task.done():
+            task.cancel()
+            await asyncio.wait({task})
+    if decided(answer) is not first:  # another provider was asked when the first one had failed
+        safe = await _saved(router)
+    return answer, safe
+
+
+async def _saved(router: Router) -> bool:
+    try:
+        await _shim.saved(router.db)
+    except DatabaseError:  # a log that fails costs no answer, but whoever gets it cannot grade it
+        _log.exception("a decision could not be saved")
+        return False
+    return True
+
+
+async def _of_provider(
+    answer: Answer, first: Chunk | Completion, pieces: AsyncGenerator[Chunk | Completion]
+) -> AsyncGenerator[Chunk]:
+    async with aclosing(pieces):
+        if isinstance(first, Chunk):
+            yield first
+        async for piece in pieces:
+            if isinstance(piece, Chunk):
+                yield piece
+            else:
+                answer.completion = piece
+
+
+async def _of_router(answer: Answer, streamed: _shim.Streamed) -> AsyncGenerator[Chunk]:
+    async with aclosing(streamed.chunks) as chunks:
+        async for chunk in chunks:
+            yield chunk
+    answer.completion = streamed.completion

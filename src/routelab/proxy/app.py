@@ -1,0 +1,96 @@
+"""create_app: routers behind OpenAI's interface."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Collection, Mapping
+from contextlib import asynccontextmanager
+
+from fastapi import APIRouter, FastAPI, Response
+
+from routelab import __version__
+from routelab.errors import RoutelabError
+from routelab.proxy import _shim, errors
+from routelab.proxy.chat import Chat
+from routelab.proxy.feedback import Grades
+from routelab.proxy.guard import Guard, ProxyLimits
+from routelab.proxy.metrics import Metrics
+from routelab.proxy.models import DEFAULT, Models
+from routelab.proxy.schema import JsonRoute
+from routelab.routers import Router
+
+LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+
+
+def create_app(
+    router: Router,
+    *,
+    routers: Mapping[str, Router] | None = None,
+    token: str | None = None,
+    limits: ProxyLimits = ProxyLimits(),
+    hosts: Collection[str] | None = LOOPBACK,
+) -> FastAPI:
+    """A proxy that speaks OpenAI's chat completions and lets routers decide who answers.
+
+    ``model`` says who decides (see ``Models``). Headers of an answer tell the decision: ``x-routelab-decision-id``,
+    ``-provider``, ``-propensity``, ``-policy``, ``-router`` and, where it is not streamed, ``-cost-usd``. A decision is
+    on disk before its id leaves the process. What is asked of a provider by its own name is no decision: it is neither
+    logged nor learned.
+
+    Args:
+        router: answers to the model ``routelab``.
+        routers: more of them, by the names of their models.
+        token: that clients must bear, ``/health`` excepted; None lets everybody ask who can reach the port.
+        limits: of the requests.
+        hosts: that clients may call the proxy by, which keeps web pages off a loopback port; None: any.
+
+    Raises:
+        RoutelabError: a router's name is taken, is a provider's, or holds a colon.
+
+    >>> from routelab import BanditRouter, simulated_providers
+    >>> create_app(BanditRouter(simulated_providers())).title
+    'routelab'
+    """
+    named = {DEFAULT: router} | dict(routers or {})
+    _check_names(named, routers or {})
+    distinct = list(dict.fromkeys(named.values()))
+    metrics = Metrics(dict.fromkeys(each.pool for each in distinct))
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
+        yield
+        for db in dict.fromkeys(each.db for each in distinct):
+            await _shim.saved(db)
+
+    app = FastAPI(title="routelab", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.add_middleware(Guard, metrics=metrics, limits=limits, token=token, hosts=hosts)
+    errors.install(app)
+    app.include_router(_routes(Models(named), Grades(distinct, metrics), metrics))
+    return app
+
+
+def _routes(models: Models, grades: Grades, metrics: Metrics) -> APIRouter:
+    routes = APIRouter(route_class=JsonRoute, responses={"4XX": {"description": "What is wrong, in OpenAI's format"}})
+    routes.post("/v1/chat/completions", name="chat")(Chat(models, metrics).answer)
+    routes.post("/v1/feedback", name="feedback")(grades.grade)
+
+    @routes.get("/v1/models")
+    async def list_models() -> dict[str, object]:
+        listed = [{"id": name, "object": "model", "created": 0, "owned_by": "routelab"} for name in models]
+        return {"object": "list", "data": listed}
+
+    @routes.get("/metrics")
+    async def tell_metrics() -> Response:
+        return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    @routes.get("/health")
+    async def health() -> dict[str, str]:
+        return {"status": "ok"}
+
+    return routes
+
+
+def _check_names(named: Mapping[str, Router], more: Mapping[str, Router]) -> None:
+    providers = {name for router in named.values() for name in router.pool.names}
+    for name in named:
+        if not name or ":" in name or name in providers or (name == DEFAULT and DEFAULT in more):
+            raise RoutelabError(f"no router can be called {name!r}: a provider or router is, or it holds a colon")

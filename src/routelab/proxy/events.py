@@ -1,0 +1,114 @@
+"""A streamed answer as server-sent events: the provider's own where it sent some, else ours in OpenAI's format."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+from fastapi.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from routelab.providers import Completion, ProviderError
+from routelab.proxy.answering import Answer
+from routelab.proxy.errors import of_provider
+from routelab.proxy.metrics import Metrics
+
+_DONE = b"data: [DONE]\n\n"
+
+
+class EventStream(Response):
+    """Passes on an answer chunk by chunk; a break becomes an event with the error, without the closing ``[DONE]``.
+
+    Args:
+        answer: begun.
+        frame: what every chunk of ours has: id, object, created, model.
+        usage: whether the last event tells the tokens.
+        metrics: told of the whole answer.
+        headers: of the response.
+    """
+
+    media_type = "text/event-stream"
+
+    def __init__(
+        self, answer: Answer, frame: dict[str, Any], *, usage: bool, metrics: Metrics, headers: dict[str, str]
+    ) -> None:
+        super().__init__(headers=headers | {"cache-control": "no-cache", "x-accel-buffering": "no"})
+        del self.headers["content-length"]
+        self.answer, self.frame, self.usage, self.metrics = answer, frame, usage, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send everything; whoever ends this early ends the provider's work, too."""
+        start = {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
+        async with aclosing(self._events()) as events:
+            await send(start)
+            async for event in events:
+                await send({"type": "http.response.body", "body": event, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _events(self) -> AsyncGenerator[bytes]:
+        """The events, those that come together in one piece."""
+        answer = self.answer
+        assert answer.chunks is not None
+        ours, begun = False, False
+        try:
+            async with aclosing(answer.chunks) as chunks:
+                async for chunk in chunks:
+                    if chunk.event:
+                        yield self._theirs(chunk.event)
+                    else:
+                        delta = {"content": chunk.text} if begun else {"role": "assistant", "content": chunk.text}
+                        ours = True
+                        yield self._event([_choice(delta)])
+                    begun = True
+        except ProviderError as error:
+            self.metrics.broke(answer.provider)
+            yield _data(of_provider(error).body())
+            return
+        completion = answer.completion
+        assert completion is not None
+        self.metrics.answered(answer.selection.name, completion)
+        last = self._event([_choice({}, "stop")]) if ours or not begun else b""
+        if ours and self.usage:
+            last += self._event([], usage=usage(completion))
+        yield last + _DONE
+
+    def _theirs(self, event: bytes) -> bytes:
+        """Events as they came, without the end, and without the tokens where the client did not ask for them."""
+        if b"[DONE]" in event:
+            event = event.replace(_DONE, b"")
+        if self.usage or b'"usage"' not in event:
+            return event
+        return b"".join(part + b"\n\n" for part in event.split(b"\n\n") if part and not _tells_usage(part))
+
+    def _event(self, choices: list[dict[str, Any]], **more: Any) -> bytes:
+        return _data(self.frame | {"choices": choices} | more)
+
+
+def usage(completion: Completion) -> dict[str, Any]:
+    """The tokens of an answer as OpenAI writes them."""
+    given, answered = completion.input_tokens, completion.output_tokens
+    return {
+        "prompt_tokens": given,
+        "completion_tokens": answered,
+        "total_tokens": given + answered,
+        "prompt_tokens_details": {"cached_tokens": completion.cached_tokens},
+    }
+
+
+def _data(body: dict[str, Any]) -> bytes:
+    return b"data: " + json.dumps(body, separators=(",", ":")).encode() + b"\n\n"
+
+
+def _choice(delta: dict[str, str], reason: str | None = None) -> dict[str, Any]:
+    return {"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason}
+
+
+def _tells_usage(event: bytes) -> bool:
+    """Whether an event is the one that has the tokens instead of a choice."""
+    try:
+        body = json.loads(event.removeprefix(b"data:"))
+    except ValueError:
+        return False
+    return isinstance(body, dict) and not body.get("choices") and bool(body.get("usage"))

@@ -1,0 +1,126 @@
+"""What ``routelab proxy`` does: a router in front of the providers of params.yaml, served until it is stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from routelab.errors import ParamsError, RoutelabError
+
+if TYPE_CHECKING:
+    from routelab.features import RequestFeaturizer
+    from routelab.performance_db import PerformanceDB
+    from routelab.policies import Objective, Policy
+    from routelab.providers import ProviderPool
+    from routelab.routers import OnlineMLRouter
+
+TOKEN = "ROUTELAB_PROXY_TOKEN"
+
+
+def proxy(
+    params: Annotated[Path, typer.Option(help="Its section live names the providers.")] = Path("params.yaml"),
+    db: Annotated[str, typer.Option(help="URL of the log.")] = "sqlite:///routelab.db",
+    policy: Annotated[Path | None, typer.Option(help="Folder of a saved policy to begin with.")] = None,
+    featurizer: Annotated[Path | None, typer.Option(help="Folder of the featurizer that it was trained with.")] = None,
+    router: Annotated[str, typer.Option(help="Policy to learn from nothing: forest, linucb, thompson, …")] = "forest",
+    host: Annotated[str, typer.Option(help=f"Address to listen on; other machines need {TOKEN} set.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8080,
+    cost_weight: Annotated[float, typer.Option(min=0.0, help="Quality per USD, where a request does not say.")] = 0.0,
+    budget: Annotated[float | None, typer.Option(min=0.0, help="USD per request, on average.")] = None,
+    simulated: Annotated[bool, typer.Option("--simulated", help="Five simulated providers, to try it.")] = False,
+) -> None:
+    """Serve OpenAI's chat completions; a router decides who answers, and learns from the grades it is told."""
+    from routelab.performance_db import PerformanceDB
+    from routelab.policies import BudgetPacer, Objective
+    from routelab.proxy import create_app, listening, serve
+    from routelab.proxy.app import LOOPBACK
+
+    token = os.environ.get(TOKEN) or None
+    local = is_loopback(host)
+    if token is None and not local:
+        raise RoutelabError(f"{host} can be reached from other machines; set {TOKEN}, which clients must then bear")
+    pool = provider_pool(params, simulated)
+    objective = Objective(cost_weight=cost_weight)
+    with PerformanceDB(db) as log, listening(host, port) as sock:
+        learner = online_router(pool, log, objective, router, policy, featurizer)
+        if budget is not None:
+            learner.pacer = BudgetPacer(budget, objective)
+        learn_from_log(learner)
+        app = create_app(learner, token=token, hosts=LOOPBACK if local else None)
+        shown = f"[{host}]" if ":" in host else host
+        typer.echo(f"http://{shown}:{sock.getsockname()[1]}/v1 for {', '.join(pool.names)}  (stop with Ctrl-C)")
+        serve(app, sock)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches ``host``.
+
+    >>> is_loopback("127.0.0.1"), is_loopback("localhost"), is_loopback("0.0.0.0")
+    (True, True, False)
+    """
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def provider_pool(params: Path, simulated: bool) -> ProviderPool:
+    """The providers of params.yaml, or simulated ones.
+
+    Raises:
+        ParamsError: the file is wrong, or names no provider.
+        RoutelabError: the key of a provider is not in the environment.
+    """
+    from routelab.params import load_params
+    from routelab.providers import ProviderPool, simulated_providers
+
+    if simulated:
+        return ProviderPool(simulated_providers())
+    providers = load_params(params).live.providers
+    if not providers:
+        raise ParamsError(f"{params}: live.providers is empty; name your providers there, or try --simulated")
+    return ProviderPool(provider.provider() for provider in providers)
+
+
+def online_router(
+    pool: ProviderPool,
+    db: PerformanceDB,
+    objective: Objective,
+    name: str,
+    folder: Path | None,
+    featurizer: Path | None,
+) -> OnlineMLRouter:
+    """A router that learns while it serves, from the policy saved in ``folder`` on, or from nothing.
+
+    Raises:
+        RoutelabError: no such policy, its featurizer is not named, or it was fitted for other providers.
+    """
+    from routelab.features import RequestFeaturizer
+    from routelab.policies import ONLINE, POLICIES, load_policy
+    from routelab.routers import OnlineMLRouter
+
+    if (folder is None) != (featurizer is None):
+        raise RoutelabError("--policy and --featurizer belong together; give both, or --router alone")
+    if name != "forest" and name not in ONLINE:
+        raise RoutelabError(f"--router {name!r} does not learn online; give forest, {', '.join(ONLINE)}")
+    policy: Policy | None = None if name == "forest" else POLICIES[name]()
+    features: RequestFeaturizer | None = None
+    if folder is not None and featurizer is not None:
+        policy, features = load_policy(folder), RequestFeaturizer.load(featurizer)
+    retrain = 200 if policy is None or not policy.online else None  # a bandit has learned every outcome already
+    return OnlineMLRouter(pool, policy, db=db, objective=objective, featurizer=features, retrain_after=retrain)
+
+
+def learn_from_log(router: OnlineMLRouter) -> None:
+    """Let a router that knows nothing begin with what its log tells from before."""
+    assert router.db is not None
+    if router.db.count()[1] and not router.policy.providers_:
+        try:
+            asyncio.run(router.train())
+        except RoutelabError as error:
+            typer.echo(f"routelab: begins untrained: {error}", err=True)
