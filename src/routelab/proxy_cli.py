@@ -37,7 +37,7 @@ def proxy(
     """Serve OpenAI's chat completions; a router decides who answers, and learns from the grades it is told."""
     from routelab.performance_db import PerformanceDB
     from routelab.policies import BudgetPacer, Objective
-    from routelab.proxy import create_app, listening, serve
+    from routelab.proxy import create_app, serve
     from routelab.proxy.app import LOOPBACK
 
     token = os.environ.get(TOKEN) or None
@@ -46,15 +46,13 @@ def proxy(
         raise RoutelabError(f"{host} can be reached from other machines; set {TOKEN}, which clients must then bear")
     pool = provider_pool(params, simulated)
     objective = Objective(cost_weight=cost_weight)
-    with PerformanceDB(db) as log, listening(host, port) as sock:
+    with PerformanceDB(db) as log:
         learner = online_router(pool, log, objective, router, policy, featurizer)
         if budget is not None:
             learner.pacer = BudgetPacer(budget, objective)
         learn_from_log(learner)
-        app = create_app(learner, token=token, hosts=LOOPBACK if local else None)
-        shown = f"[{host}]" if ":" in host else host
-        typer.echo(f"http://{shown}:{sock.getsockname()[1]}/v1 for {', '.join(pool.names)}  (stop with Ctrl-C)")
-        serve(app, sock)
+        typer.echo(f"routelab asks {', '.join(pool.names)}; logs to {log!r}")
+        serve(create_app(learner, token=token, hosts=LOOPBACK if local else None), host, port)
 
 
 def is_loopback(host: str) -> bool:

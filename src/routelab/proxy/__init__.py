@@ -10,19 +10,17 @@ from routelab.errors import RoutelabError
 if TYPE_CHECKING:
     from routelab.proxy.app import create_app as create_app
     from routelab.proxy.guard import ProxyLimits as ProxyLimits
-    from routelab.proxy.serving import listening as listening
     from routelab.proxy.serving import serve as serve
     from routelab.proxy.serving import serve_in_thread as serve_in_thread
 
 _HOMES = {
     "create_app": "app",
     "ProxyLimits": "guard",
-    "listening": "serving",
     "serve": "serving",
     "serve_in_thread": "serving",
 }
 
-__all__ = ["ProxyLimits", "create_app", "listening", "serve", "serve_in_thread"]
+__all__ = ["ProxyLimits", "create_app", "serve", "serve_in_thread"]
 
 
 def __getattr__(name: str) -> Any:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Collection, Mapping
 from contextlib import asynccontextmanager
+from importlib.metadata import version
 
 from fastapi import APIRouter, FastAPI, Response
 
-from routelab import __version__
 from routelab.errors import RoutelabError
 from routelab.proxy import _shim, errors
 from routelab.proxy.chat import Chat
@@ -61,7 +61,7 @@ def create_app(
         for db in dict.fromkeys(each.db for each in distinct):
             await _shim.saved(db)
 
-    app = FastAPI(title="routelab", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = FastAPI(title="routelab", version=version("routelab"), lifespan=lifespan, docs_url=None, redoc_url=None)
     app.add_middleware(Guard, metrics=metrics, limits=limits, token=token, hosts=hosts)
     errors.install(app)
     app.include_router(_routes(Models(named), Grades(distinct, metrics), metrics))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,8 +11,6 @@ import uvicorn
 from fastapi import FastAPI
 
 from routelab.errors import RoutelabError
-
-_DRAIN_S = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +24,12 @@ class Served:
     url: str
 
 
-def serve(app: FastAPI, sock: socket.socket) -> None:
-    """Serve ``app`` until SIGTERM or SIGINT; what is in flight then has 30 s to end.
+def serve(app: FastAPI, host: str, port: int, *, drain_s: int = 30) -> None:
+    """Serve ``app`` until SIGTERM or SIGINT; what is in flight then has ``drain_s`` seconds to end.
 
     Neither prompts nor keys are logged: there is no access log.
     """
-    _server(app, _DRAIN_S).run(sockets=[sock])
+    _server(app, host, port, drain_s, "info").run()
 
 
 @contextmanager
@@ -50,39 +47,33 @@ def serve_in_thread(app: FastAPI, *, port: int = 0) -> Iterator[Served]:
     >>> from routelab import BanditRouter, simulated_providers
     >>> from routelab.proxy import create_app
     >>> with serve_in_thread(create_app(BanditRouter(simulated_providers()))) as served:
-    ...     urlopen(f"{served.url}/health").read()
+    ...     with urlopen(f"{served.url}/health") as response:
+    ...         response.read()
     b'{"status":"ok"}'
     """
-    with listening("127.0.0.1", port) as sock:
-        server = _server(app, 5)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]}, daemon=True)
-        thread.start()
-        while not server.started:
-            thread.join(0.005)
-            if not thread.is_alive():
-                raise RoutelabError("the proxy did not start; its log says why")
-        try:
-            yield Served(f"http://127.0.0.1:{sock.getsockname()[1]}")
-        finally:
-            server.should_exit = True
-            thread.join()
-
-
-def listening(host: str, port: int) -> socket.socket:
-    """A socket that listens.
-
-    Raises:
-        RoutelabError: the address is none of this machine's, or taken.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    server = _server(app, "127.0.0.1", port, 2, "warning")
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        thread.join(0.005)
+        if not thread.is_alive():
+            raise RoutelabError(f"the proxy did not start on port {port}; its log says why, give another port")
     try:
-        return socket.create_server((host, port), family=family, backlog=1024)
-    except OSError as error:
-        raise RoutelabError(f"cannot listen on {host}:{port}: {error.strerror}; give another port") from None
+        yield Served(f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}")
+    finally:
+        server.should_exit = True
+        thread.join()
 
 
-def _server(app: FastAPI, drain_s: int) -> uvicorn.Server:
+def _server(app: FastAPI, host: str, port: int, drain_s: int, log_level: str) -> uvicorn.Server:
     config = uvicorn.Config(
-        app, log_level="warning", access_log=False, timeout_graceful_shutdown=drain_s, server_header=False
+        app,
+        host,
+        port,
+        log_level=log_level,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=drain_s,
+        backlog=1024,
     )
     return uvicorn.Server(config)
