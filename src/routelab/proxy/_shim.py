@@ -44,9 +44,3 @@ def from_chat(messages: list[dict[str, Any]], **fields: Any) -> LLMRequest:
     if not texts:
         raise RoutelabError("messages hold no text of a user")
     return LLMRequest(texts[-1], messages=messages, **fields)
-
-
-async def pool_stream(pool: Any, name: str, request: LLMRequest) -> AsyncGenerator[Chunk | Completion]:
-    completion = await pool.complete(name, request)
-    yield Chunk(completion.text)
-    yield completion

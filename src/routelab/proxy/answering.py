@@ -63,7 +63,7 @@ async def begin(selection: Selection, request: LLMRequest) -> Answer:
     router = selection.router
     if selection.provider is not None:
         answer = Answer(selection, selection.provider)
-        pieces = _shim.pool_stream(router.pool, selection.provider, request)
+        pieces = router.pool.stream(selection.provider, request)
         answer.chunks = _of_provider(answer, await anext(pieces), pieces)
         return answer
     asking = _shim.stream(router, request, selection.objective)

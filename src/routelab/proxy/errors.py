@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from routelab.errors import RoutelabError
-from routelab.providers import ProviderError
+from routelab.providers import DeadlineError, ProviderError
 
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request
@@ -58,10 +58,10 @@ def of_provider(error: ProviderError) -> ApiError:
     """
     if error.refused:
         return ApiError(400, str(error), "refused_by_provider")
+    if isinstance(error, DeadlineError):
+        return ApiError(504, str(error), "deadline_exceeded")
     if error.retry_after_s is not None:
         return ApiError(429, str(error), "rate_limited", retry_after_s=error.retry_after_s)
-    if isinstance(error, TimeoutError) or isinstance(error.__cause__, TimeoutError):
-        return ApiError(504, str(error), "deadline_exceeded")
     return ApiError(502, str(error), "providers_failed")
 
 
