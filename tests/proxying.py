@@ -16,6 +16,7 @@ from routelab import BanditRouter, Completion, LLMRequest
 from routelab.providers import Chunk, Price, ProviderError
 
 ASKED = [{"role": "user", "content": "Why is the sky blue?"}]
+PRICE = Price(1.0, 2.0)
 WORDS = ("The ", "sky ", "scatters ", "blue ", "light.")
 
 
@@ -33,7 +34,7 @@ class Speaking:
     pause_s: float = 0.0
     error: ProviderError | None = None
     breaks_after: int | None = None
-    price: Price = Price(1.0, 2.0)
+    price: Price = PRICE
     asked: list[LLMRequest] = field(default_factory=list)
     left: int = 0
 
@@ -81,7 +82,7 @@ def send(
     """Status, headers and body of the answer to ``body``: bytes as they are, anything else as JSON."""
     connection = HTTPConnection(urlsplit(url).netloc, timeout=10)
     content = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
-    named = {"Content-Type": "application/json"} | {name.replace("_", "-"): value for name, value in headers.items()}
+    named = {"content-type": "application/json"} | {name.replace("_", "-"): value for name, value in headers.items()}
     try:
         connection.request(method, path, content, named)
         response = connection.getresponse()

@@ -144,9 +144,12 @@ def test_what_a_client_adds_reaches_the_provider(db: PerformanceDB) -> None:
 def test_a_failure_is_one_of_openais_errors(
     error: ProviderError, raised: type[openai.APIStatusError], code: str, stream: bool
 ) -> None:
-    with serve_in_thread(create_app(bandit(Speaking(error=error)))) as served, client(served.url) as asking:
-        with pytest.raises(raised, match=str(error)) as told:
-            asking.chat.completions.create(model="a", messages=ASKED, stream=stream)
+    with (
+        serve_in_thread(create_app(bandit(Speaking(error=error)))) as served,
+        client(served.url) as asking,
+        pytest.raises(raised, match=str(error)) as told,
+    ):
+        asking.chat.completions.create(model="a", messages=ASKED, stream=stream)
     status = {"providers_failed": 502, "rate_limited": 429, "refused_by_provider": 400, "deadline_exceeded": 504}
     assert told.value.status_code == status[code]
     assert told.value.code == code
@@ -177,13 +180,14 @@ def test_a_stream_that_breaks_off_says_so(db: PerformanceDB) -> None:
     router = bandit(Speaking(breaks_after=3), db=db)
     with serve_in_thread(create_app(router)) as served, client(served.url) as asking:
         came = []
+        answer = asking.chat.completions.create(model="a", messages=ASKED, stream=True)
         with pytest.raises(openai.APIError, match="a broke off"):
-            for chunk in asking.chat.completions.create(model="a", messages=ASKED, stream=True):
-                came.append(chunk.choices[0].delta.content)
+            came.extend(chunk.choices[0].delta.content for chunk in answer)
         assert came == list(WORDS[:3])
-        assert b"[DONE]" not in send(
-            served.url, "/v1/chat/completions", {"model": "a", "messages": ASKED, "stream": True}
-        )[2]
+        assert (
+            b"[DONE]"
+            not in send(served.url, "/v1/chat/completions", {"model": "a", "messages": ASKED, "stream": True})[2]
+        )
 
 
 def test_a_router_needs_a_name_of_its_own(router: Router) -> None:

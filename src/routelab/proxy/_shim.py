@@ -32,11 +32,6 @@ async def stream(router: Router, request: LLMRequest, objective: Any) -> Streame
     return Streamed(decision, chunks(), completion)
 
 
-async def saved(db: Any) -> None:
-    if db is not None:
-        db.flush()
-
-
 def from_chat(messages: list[dict[str, Any]], **fields: Any) -> LLMRequest:
     from routelab.errors import RoutelabError
 

@@ -95,7 +95,8 @@ async def _while_saving(
 
 async def _saved(router: Router) -> bool:
     try:
-        await _shim.saved(router.db)
+        if router.db is not None:
+            await router.db.saved()
     except DatabaseError:  # a log that fails costs no answer, but whoever gets it cannot grade it
         _log.exception("a decision could not be saved")
         return False

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from fastapi import APIRouter, FastAPI, Response
 
 from routelab.errors import RoutelabError
-from routelab.proxy import _shim, errors
+from routelab.proxy import errors
 from routelab.proxy.chat import Chat
 from routelab.proxy.feedback import Grades
 from routelab.proxy.guard import Guard, ProxyLimits
@@ -58,8 +58,8 @@ def create_app(
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
         yield
-        for db in dict.fromkeys(each.db for each in distinct):
-            await _shim.saved(db)
+        for db in {each.db for each in distinct if each.db is not None}:
+            await db.saved()
 
     app = FastAPI(title="routelab", version=version("routelab"), lifespan=lifespan, docs_url=None, redoc_url=None)
     app.add_middleware(Guard, metrics=metrics, limits=limits, token=token, hosts=hosts)
