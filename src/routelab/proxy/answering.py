@@ -11,10 +11,9 @@ from typing import Any, TypeVar
 
 from routelab.errors import DatabaseError
 from routelab.providers import Chunk, Completion
-from routelab.proxy import _shim
 from routelab.proxy.models import Selection
 from routelab.request import LLMRequest
-from routelab.routers import Router, RoutingDecision
+from routelab.routers import Router, RoutingDecision, Streamed
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -49,7 +48,7 @@ async def complete(selection: Selection, request: LLMRequest) -> Answer:
     if selection.provider is not None:
         completion = await router.pool.complete(selection.provider, request)
         return Answer(selection, selection.provider, None, completion)
-    asking = _shim.complete(router, request, selection.objective)
+    asking = router.complete(request, objective=selection.objective)
     (decision, completion), safe = await _while_saving(router, asking, lambda pair: pair[0])
     return Answer(selection, completion.provider, decision if safe else None, completion)
 
@@ -66,7 +65,7 @@ async def begin(selection: Selection, request: LLMRequest) -> Answer:
         pieces = router.pool.stream(selection.provider, request)
         answer.chunks = _of_provider(answer, await anext(pieces), pieces)
         return answer
-    asking = _shim.stream(router, request, selection.objective)
+    asking = router.stream(request, objective=selection.objective)
     streamed, safe = await _while_saving(router, asking, lambda streamed: streamed.decision)
     decision = streamed.decision
     answer = Answer(selection, decision.provider.name, decision if safe else None)
@@ -116,7 +115,7 @@ async def _of_provider(
                 answer.completion = piece
 
 
-async def _of_router(answer: Answer, streamed: _shim.Streamed) -> AsyncGenerator[Chunk]:
+async def _of_router(answer: Answer, streamed: Streamed) -> AsyncGenerator[Chunk]:
     async with aclosing(streamed.chunks) as chunks:
         async for chunk in chunks:
             yield chunk

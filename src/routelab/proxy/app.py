@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Collection, Mapping
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -56,8 +57,11 @@ def create_app(
     metrics = Metrics(dict.fromkeys(each.pool for each in distinct))
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
+    async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
         yield
+        for _ in range(200):  # what was cancelled for the end is recorded before it
+            if metrics.in_flight:
+                await asyncio.sleep(0.01)
         for db in {each.db for each in distinct if each.db is not None}:
             await db.saved()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from routelab.errors import RoutelabError
 from routelab.policies.objective import Objective
@@ -78,7 +79,7 @@ class Models:
 def _objective(model: str, trade_off: str) -> Objective:
     if trade_off in TRADE_OFFS:
         return TRADE_OFFS[trade_off]
-    settings = dict[str, float]()
+    settings = dict[str, Any]()
     for part in trade_off.split(","):
         name, _, value = part.partition("=")
         try:
