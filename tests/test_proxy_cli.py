@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,7 +38,7 @@ PROXY = "import sys; from routelab.cli import run; sys.argv[0] = 'routelab'; run
 
 @contextmanager
 def program(
-    folder: Path, code: str, *arguments: str, **environment: str
+    folder: Path, code: str, *arguments: str, environment: Mapping[str, str] | None = None
 ) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A Python program that serves, and its address; what it says goes to ``said.txt``."""
     said = folder / "said.txt"
@@ -47,7 +47,7 @@ def program(
         process = subprocess.Popen(
             [sys.executable, "-c", code, *arguments],
             cwd=folder,
-            env=os.environ | {"PYTHONPATH": path} | dict(environment),
+            env=os.environ | {"PYTHONPATH": path} | dict(environment or {}),
             stdout=out,
             stderr=out,
             text=True,

@@ -74,13 +74,15 @@ class EventStream(Response):
             last += self._event([], usage=usage(completion))
         yield last + _DONE
 
-    def _theirs(self, event: bytes) -> bytes:
-        """Events as they came, without the end, and without the tokens where the client did not ask for them."""
-        if b"[DONE]" in event:
-            event = event.replace(_DONE, b"")
-        if self.usage or b'"usage"' not in event:
-            return event
-        return b"".join(part + b"\n\n" for part in event.split(b"\n\n") if part and not _tells_usage(part))
+    def _theirs(self, events: bytes) -> bytes:
+        """Events as they came, without the closing one, and without tokens that the client did not ask for."""
+        if b"[DONE]" not in events and (self.usage or b'"usage"' not in events):
+            return events
+        return b"".join(event + b"\n\n" for event in events.split(b"\n\n") if event and self._passes(event))
+
+    def _passes(self, event: bytes) -> bool:
+        payload = event.removeprefix(b"data:").strip()
+        return payload != b"[DONE]" and (self.usage or not _tells_usage(payload))
 
     def _event(self, choices: list[dict[str, Any]], **more: Any) -> bytes:
         return _data(self.frame | {"choices": choices} | more)
@@ -105,10 +107,10 @@ def _choice(delta: dict[str, str], reason: str | None = None) -> dict[str, Any]:
     return {"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason}
 
 
-def _tells_usage(event: bytes) -> bool:
-    """Whether an event is the one that has the tokens instead of a choice."""
+def _tells_usage(payload: bytes) -> bool:
+    """Whether an event has the tokens instead of a choice."""
     try:
-        body = json.loads(event.removeprefix(b"data:"))
+        body = json.loads(payload)
     except ValueError:
         return False
     return isinstance(body, dict) and not body.get("choices") and bool(body.get("usage"))

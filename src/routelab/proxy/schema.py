@@ -12,7 +12,6 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import from_json
 from starlette.exceptions import HTTPException
 
-from routelab.proxy import _shim
 from routelab.request import LLMRequest
 
 _OURS = {"model", "messages", "stream", "stream_options", "n"}  # the other fields are the provider's
@@ -71,7 +70,7 @@ class ChatRequest(_Body):
         """
         sent = self.model_dump(exclude_unset=True)
         options = {name: value for name, value in sent.items() if name not in _OURS and value is not None}
-        return _shim.from_chat(sent["messages"], options=options, unit_id=unit_id or self.user)
+        return LLMRequest.from_chat(sent["messages"], options=options, unit_id=unit_id or self.user)
 
 
 class Feedback(BaseModel):
