@@ -28,6 +28,8 @@ from routelab.tables.synthetic_world import (
 class SimulatedProvider:
     """Answers with the quality, cost and latency that its profile says, and grades itself.
 
+    Its text tells the quality, too, so that it is known where the answer comes over HTTP (``routelab proxy``).
+
     The answer depends on ``seed``, the prompt, the ``request_id`` and the requests in flight alone: the same request
     gets the same answer, and the same prompt under another ``request_id`` a fresh draw.
 
@@ -58,6 +60,7 @@ class SimulatedProvider:
         self.quality_shift = 0.0
         self._profile = profile
         self._in_flight = 0
+        self._cached_input: float | None = None  # nothing is cached here, but the price may say so
 
     @property
     def name(self) -> str:
@@ -67,11 +70,12 @@ class SimulatedProvider:
     @property
     def price(self) -> Price:
         """Price as of now."""
-        return Price(self._profile.input_price, self._profile.output_price)
+        return Price(self._profile.input_price, self._profile.output_price, self._cached_input)
 
     def set_price(self, price: Price) -> None:
         """Charge ``price`` from the next request on."""
         self._profile = replace(self._profile, input_price=price.input, output_price=price.output)
+        self._cached_input = price.cached_input
 
     def estimate(self, request: LLMRequest) -> tuple[float, float]:
         """The truth: expected quality in [0, 1] and expected cost in USD, failures counted as 0."""
@@ -111,15 +115,15 @@ class SimulatedProvider:
 
     def _completion(self, traits: Requests, outcome: Outcomes) -> Completion:
         failed = bool(outcome.failed[0])
-        latency = float(outcome.latency[0])
+        quality, latency = float(outcome.quality[0]), float(outcome.latency[0])
         return Completion(
-            text="" if failed else f"A {TASKS[traits.task[0]]} answer by {self.name}.",
+            text="" if failed else f"A {TASKS[traits.task[0]]} answer by {self.name} of quality {quality:.3f}.",
             provider=self.name,
             input_tokens=int(traits.input_tokens[0]),
             output_tokens=int(outcome.output_tokens[0]),
             cost_usd=float(outcome.cost[0]),
             latency_s=latency,
-            quality=float(outcome.quality[0]),
+            quality=quality,
             error=f"provider {self.name!r} gave no answer within {latency:.0f} s" if failed else None,
         )
 
