@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from routelab.errors import DatabaseError
 
-SCHEMA_VERSION = 3  # 1 had no drifts, 2 no experiments
+SCHEMA_VERSION = 4  # 1 had no drifts, 2 no experiments, 3 no prompts, and outcomes of grades and latency only
 
 metadata = sa.MetaData()
 schema_version = sa.Table(
@@ -36,6 +36,8 @@ decisions = sa.Table(
     sa.Column("objective", sa.Text, nullable=False),  # JSON object
     sa.Column("prompt_sha256", sa.Text),
     sa.Column("experiment", sa.Text),
+    sa.Column("prompt", sa.Text),
+    sa.Index("decisions_in_order", "decided_at", "decision_id"),  # nothing reads 10⁷ rows in order without it
 )
 outcomes = sa.Table(
     "outcomes",
@@ -48,6 +50,10 @@ outcomes = sa.Table(
     sa.Column("output_tokens", sa.BigInteger),
     sa.Column("error", sa.Text),
     sa.Column("observed_at", sa.Double, nullable=False),
+    sa.Column("quality_se", sa.Double),
+    sa.Column("grading_cost_usd", sa.Double, nullable=False, server_default="0"),
+    sa.Column("first_token_s", sa.Double),
+    sa.Column("cached_tokens", sa.BigInteger),
 )
 drifts = sa.Table(
     "drifts",
@@ -84,13 +90,15 @@ shadows = sa.Table(
     sa.Column("policy_version", sa.Text, nullable=False),
     sa.Column("objective", sa.Text, nullable=False),  # JSON object
 )
-_CREATING = 0x726F7574  # any number that only routelab locks
+_WRITING = 0x726F7574  # any number that only routelab locks
 _LOCK_SECONDS = "30"  # how long SQLite waits for another process' write; `?timeout=` in the URL overrides it
 
 
 def open_engine(url: sa.URL, *, shared_connection: bool) -> sa.Engine:
     """The engine for ``url``; ``shared_connection`` is for a database that lives in memory."""
     options: dict[str, Any] = {"hide_parameters": True}
+    if url.drivername == "postgresql":
+        url = url.set(drivername="postgresql+psycopg")
     if shared_connection:
         options |= {"poolclass": sa.StaticPool, "connect_args": {"check_same_thread": False}}
     sqlite = url.get_backend_name() == "sqlite"
@@ -99,7 +107,9 @@ def open_engine(url: sa.URL, *, shared_connection: bool) -> sa.Engine:
     try:
         engine = sa.create_engine(url, **options)
     except ModuleNotFoundError as error:
-        raise DatabaseError(f"a {url.drivername} store needs the package {error.name!r}; install it") from error
+        raise DatabaseError(
+            f"a {url.drivername} store needs the package {error.name!r}; install routelab[postgres] for PostgreSQL"
+        ) from error
     if sqlite:
         sa.event.listen(engine, "connect", _prepare_sqlite)
     return engine
@@ -127,10 +137,12 @@ def _switch_to_wal(connection: sqlite3.Connection) -> None:
 
 @contextmanager
 def transaction(engine: sa.Engine) -> Iterator[sa.Connection]:
-    """A transaction that writes: committed at the end, rolled back by an exception."""
+    """The only transaction that writes at its time: committed at the end, rolled back by an exception."""
     with engine.begin() as connection:
         if engine.dialect.name == "sqlite":  # lock before reading: a lock taken later fails instead of waiting
             connection.exec_driver_sql("BEGIN IMMEDIATE")
+        else:  # one writer at a time here as well, so that what it reads stays true until it has written
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_WRITING)))
         yield connection
 
 
@@ -140,22 +152,33 @@ def create_schema(connection: sa.Connection, origin: str) -> None:
     Raises:
         DatabaseError: the store ``origin`` has another schema version, or such tables that are not ours.
     """
-    if connection.dialect.name == "postgresql":  # CREATE … IF NOT EXISTS fails when two processes run it at once
-        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_CREATING)))
     present = set(sa.inspect(connection).get_table_names()) & set(metadata.tables)
     if present and schema_version.name not in present:
         raise DatabaseError(
             f"{origin} holds a table {sorted(present)[0]!r} that routelab did not make; use another database"
         )
     metadata.create_all(connection)
-    held = connection.scalars(sa.select(schema_version.c.version)).all()
-    if list(held) in ([1], [2]):
-        connection.execute(sa.text("ALTER TABLE decisions ADD COLUMN experiment TEXT"))
-        connection.execute(sa.update(schema_version).values(version=SCHEMA_VERSION))
-    elif not held:
+    held = list(connection.scalars(sa.select(schema_version.c.version)))
+    if not held:
         connection.execute(sa.insert(schema_version), {"version": SCHEMA_VERSION})
-    elif list(held) != [SCHEMA_VERSION]:
+    elif held[0] in range(1, SCHEMA_VERSION):
+        _add_what_is_missing(connection)
+        connection.execute(sa.update(schema_version).values(version=SCHEMA_VERSION))
+    elif held != [SCHEMA_VERSION]:
         raise DatabaseError(
             f"{origin} has schema version {', '.join(map(str, held))}, this routelab knows {SCHEMA_VERSION}; "
             "use the routelab that wrote it, or another database"
         )
+
+
+def _add_what_is_missing(connection: sa.Connection) -> None:
+    """Bring the tables of an older version up to date: no version ever took a column away or changed one."""
+    inspector = sa.inspect(connection)
+    for table in metadata.sorted_tables:
+        present = {column["name"] for column in inspector.get_columns(table.name)}
+        for column in table.columns:
+            if column.name not in present:
+                definition = sa.schema.CreateColumn(column).compile(dialect=connection.dialect)
+                connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {definition}")
+        for index in table.indexes:
+            index.create(connection, checkfirst=True)
