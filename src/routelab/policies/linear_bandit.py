@@ -161,7 +161,7 @@ class LinearBandit(Bandit):
     def _utility(self, quality: Floats, cost: Floats, objective: Objective) -> Floats:
         """Expected utility (…, k), −inf for arms that break a constraint."""
         if not (objective.latency_weight or objective.constrained):
-            return quality - objective.cost_weight * cost
+            return quality - objective.cost_weight * objective.net(cost)
         latency = None if np.isnan(self.arms_.latency).any() else np.broadcast_to(self.arms_.latency, quality.shape)
         utility = objective.utility(quality, cost, latency)
         if not objective.constrained:

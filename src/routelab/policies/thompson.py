@@ -178,7 +178,8 @@ class ThompsonPolicy(Bandit):
         if objective.constrained or objective.latency_weight:
             utility = rng.beta(alpha, beta) + _offset(alpha, beta, counts, objective)
         else:  # the decision path
-            utility = rng.beta(alpha, beta) - objective.cost_weight * (counts[3] - counts[3].min())
+            cost = objective.net(counts[3])
+            utility = rng.beta(alpha, beta) - objective.cost_weight * (cost - cost.min())
         arm = int(utility.argmax())
         self._decided()
         return Choice(
