@@ -99,3 +99,16 @@ def test_the_gate_lets_a_challenger_learn_uncertain_outcomes_as_such() -> None:
         challenger = LinTSPolicy().add_provider("a").add_provider("b")
         verdicts.append((judge(challenger, held), challenger.arms_.precision[0, 0, 0]))
     assert verdicts[1][1] < 0.5 * verdicts[0][1]
+
+
+def test_a_retrained_bandit_remembers_how_sure_the_grades_were(db: PerformanceDB) -> None:
+    router = online(db, lambda *_: Grade(0.5, se=0.5))
+
+    async def work() -> None:
+        for _ in range(40):
+            await router.route_and_learn(EASY)
+        await router.train()
+
+    asyncio.run(work())
+    assert router.policy_version == 1
+    assert router.policy.counts_[:2].sum() == pytest.approx(20.0)
