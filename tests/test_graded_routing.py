@@ -105,8 +105,8 @@ def test_a_retrained_bandit_remembers_how_sure_the_grades_were(db: PerformanceDB
     router = online(db, lambda *_: Grade(0.5, se=0.5))
 
     async def work() -> None:
-        for _ in range(40):
-            await router.route_and_learn(EASY)
+        for number in range(40):
+            await router.route_and_learn(LLMRequest(f"What is {number} squared?"))
         await router.train()
 
     asyncio.run(work())
