@@ -10,7 +10,8 @@ import pytest
 from judging import Judge, failing
 from routelab import BudgetPacer, JudgeEvaluator, LLMRequest, OnlineMLRouter, PerformanceDB, RoutelabError
 from routelab.evaluators import ExactEvaluator, FirstOf, Grade
-from routelab.policies import LinTSPolicy, ThompsonPolicy
+from routelab.policies import LinTSPolicy
+from routelab.policies.linear_arms import LEVEL_PRECISION, NOISE
 from routelab.providers import Completion
 from routelab.routers.gate import Observed, judge
 from routing import EASY, Answering
@@ -18,7 +19,18 @@ from routing import EASY, Answering
 
 def online(db: PerformanceDB, grader: object, **others: object) -> OnlineMLRouter:
     providers = [Answering("a", None), Answering("b", None)]
-    return OnlineMLRouter(providers, ThompsonPolicy(), db=db, grader=grader, retrain_after=None, **others)  # type: ignore[arg-type]
+    return OnlineMLRouter(providers, LinTSPolicy(), db=db, grader=grader, retrain_after=None, **others)  # type: ignore[arg-type]
+
+
+def weight(router: OnlineMLRouter) -> float:
+    """Certain outcomes that all that was learned is worth."""
+    assert isinstance(router.policy, LinTSPolicy)
+    return float((router.policy.arms_.precision[:, 0, 0] - LEVEL_PRECISION).sum())
+
+
+def worth(se: float) -> float:
+    """The same of one outcome, by the noise that is believed before any."""
+    return NOISE / (NOISE + se**2)
 
 
 def test_a_judges_grade_is_logged_and_learned_with_its_standard_error_and_cost(db: PerformanceDB) -> None:
@@ -30,14 +42,13 @@ def test_a_judges_grade_is_logged_and_learned_with_its_standard_error_and_cost(d
     assert row["quality_se"] == pytest.approx(np.sqrt(0.13 / 2 / 2))
     assert row["grading_cost_usd"] == router.grading_cost_usd == pytest.approx(0.004)
     assert row["cost_usd"] == 0.001
-    counted = router.policy.counts_[:2].sum()
-    assert counted == pytest.approx(1.0 / (1.0 + 4.0 * row["quality_se"] ** 2))
+    assert weight(router) == pytest.approx(worth(row["quality_se"]))
 
 
 def test_an_exact_grade_counts_in_full_and_costs_nothing(db: PerformanceDB) -> None:
     router = online(db, FirstOf(ExactEvaluator(), JudgeEvaluator(Judge(["Score: 4"]))))
     result = asyncio.run(router.route_and_learn(LLMRequest("Say nothing.", reference="")))
-    assert (result.quality, router.grading_cost_usd, router.policy.counts_[:2].sum()) == (1.0, 0.0, 1.0)
+    assert (result.quality, router.grading_cost_usd, weight(router)) == (1.0, 0.0, pytest.approx(1.0))
     assert db.log()["quality_se"].tolist() == [0.0]
 
 
@@ -72,7 +83,7 @@ def test_an_outcome_of_ones_own_may_have_a_standard_error(db: PerformanceDB) -> 
     router = online(db, None)
     told = {"quality": 0.5, "cost_usd": 0.001, "quality_se": 0.5, "grading_cost_usd": 0.02}
     router.record_outcome(router.decide(EASY).decision_id, **told)  # type: ignore[arg-type]
-    assert router.policy.counts_[:2].sum() == pytest.approx(0.5)
+    assert weight(router) == pytest.approx(worth(0.5))
     assert router.grading_cost_usd == 0.02
 
 
@@ -111,4 +122,4 @@ def test_a_retrained_bandit_remembers_how_sure_the_grades_were(db: PerformanceDB
 
     asyncio.run(work())
     assert router.policy_version == 1
-    assert router.policy.counts_[:2].sum() == pytest.approx(20.0)
+    assert weight(router) < 10.0

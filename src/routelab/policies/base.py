@@ -58,8 +58,8 @@ class Policy(BaseEstimator):
             cost: (n, k) USD, NaN = not observed.
             latency: (n, k) seconds, NaN = not observed, or None.
             providers: names of the k arms.
-            quality_se: (n, k) standard errors of the qualities, NaN = certain, or None. Bandits let a quality count
-                for that much less, as ``update`` does; other policies take each for what it says.
+            quality_se: (n, k) standard errors of the qualities, NaN = certain, or None. What ``update`` does with
+                them ``fit`` does; policies without ``update`` take each quality for certain.
 
         Raises:
             PolicyError: shapes disagree, values are out of range, or an arm was never observed.
@@ -90,7 +90,8 @@ class Policy(BaseEstimator):
         """Learn from one outcome of the chosen arm, whose decision is ``age`` decisions ago; only bandits can.
 
         Whoever counts decisions gives the age; None is for the latest one, or for one that nobody counted. ``se`` is
-        the standard error of a reward that is not certain, such as a judge's grade: it counts for that much less.
+        the standard error of a reward that is not certain, such as a judge's grade: it counts for that much less
+        where a policy learns how much rewards vary.
         """
         raise PolicyError(f"{type(self).__name__} learns by `fit` only; use a bandit policy for `update`")
 

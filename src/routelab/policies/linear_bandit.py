@@ -24,7 +24,7 @@ class LinearBandit(Bandit):
     """What LinUCB and LinTS share: quality and cost of each arm linear in the features, learned online.
 
     Features should be centred and about of one scale (``RequestFeaturizer(n_components=25, standardize=True)``); an
-    intercept is added. See ``LinearArms`` for the model.
+    intercept is added. See ``LinearArms`` for the model. A reward of standard error s weighs σ²/(σ² + s²).
     """
 
     def __init__(self, alpha: float, ridge: float | None, wander: float, forgetting: float, flip_share: float) -> None:

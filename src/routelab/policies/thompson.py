@@ -21,9 +21,10 @@ class ThompsonPolicy(Bandit):
 
     θ_k ~ Beta(prior + Σr, prior + Σ(1 − r)). Rewards may be any number in [0, 1]: a fractional reward adds r to the
     first count and 1 − r to the second, which has the right mean and, since a reward in [0, 1] varies at most as much
-    as a coin of the same mean, a posterior that is never too narrow. One of standard error s counts for 1/(1 + 4s²).
-    Constraints of the objective are judged on
-    posterior means. Propensities are exact to 1e-4 (``beta_argmax_probabilities``), computed when they are read.
+    as a coin of the same mean, a posterior that is never too narrow. The errors of a grader are part of what varies: a
+    reward's standard error changes nothing (to count such rewards in part makes regret larger). Constraints of the
+    objective are judged on posterior means. Propensities are exact to 1e-4 (``beta_argmax_probabilities``), computed
+    when they are read.
     The features of a request play no part; after ``fit`` they must still be as many as there, and finite.
 
     Args:
@@ -55,9 +56,8 @@ class ThompsonPolicy(Bandit):
     def _fit(self, data: Outcomes) -> None:
         """Warm start from every observed cell."""
         self._check_prior()
-        trust = 1.0 if data.quality_se is None else 1.0 / (1.0 + 4.0 * data.quality_se**2)
-        reward = np.nansum(trust * data.quality, axis=0)
-        lost = (trust * ~np.isnan(data.quality)).sum(axis=0) - reward
+        reward = np.nansum(data.quality, axis=0)
+        lost = (~np.isnan(data.quality)).sum(axis=0) - reward
         seen = (~np.isnan(data.cost)).sum(axis=0).astype(float)
         seconds = np.full(len(reward), np.nan) if data.latency is None else np.nanmean(data.latency, axis=0)
         self.counts_ = np.stack([reward, lost, seen, np.nanmean(data.cost, axis=0), seconds])
@@ -128,7 +128,7 @@ class ThompsonPolicy(Bandit):
         age: int | None = None,
         se: float | None = None,
     ) -> None:
-        """Learn one outcome of ``arm``: a reward in [0, 1], its standard error and, where known, a cost in USD.
+        """Learn one outcome of ``arm``: a reward in [0, 1] and, where known, a cost in USD; ``se`` is not needed.
 
         Raises:
             PolicyError: the arm is unknown, a value out of range, or the features (p,) are of another width than at fit
@@ -143,8 +143,6 @@ class ThompsonPolicy(Bandit):
         weight = self.forgetting ** (age or 0)
         # a guessed reward varies 1/(1 − 2ρ)² times as much, and tells that much less
         trust = weight * (1.0 - 2.0 * self.flip_share) ** 2
-        if se:  # so does an uncertain one: beside the variance of a coin, at most ¼
-            trust /= 1.0 + 4.0 * se * se
         reward = self._unflipped(reward)
         self.counts_[0, arm] += trust * reward
         self.counts_[1, arm] += trust * (1.0 - reward)
