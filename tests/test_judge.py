@@ -180,6 +180,15 @@ def test_this_judge_does_obey_what_is_not_quoted() -> None:  # else the tests ab
     assert grade.quality == pytest.approx(0.9)
 
 
+def test_a_judge_sees_the_whole_conversation_and_the_end_of_a_long_one() -> None:
+    said = [{"role": "user", "content": "I mean the country.\nNot the town."}, {"role": "user", "content": "Capital?"}]
+    _, data = judge_prompt("?", 10.0, LLMRequest.from_chat(said), "Paris.")
+    assert '{"role": "user", "content": "I mean the country.\\nNot the town."}\n{"role": "user"' in data
+    _, data = judge_prompt("?", 10.0, LLMRequest("a" * 60_000 + "b"), "c" * 60_000)
+    assert "a" * 49_999 + "b\n" in data
+    assert len(data) < 101_000
+
+
 @given(st.text(), st.text(min_size=1).filter(str.strip))
 def test_the_mark_is_in_no_text_and_the_same_for_the_same_texts(answer: str, prompt: str) -> None:
     request = LLMRequest(prompt)

@@ -35,10 +35,16 @@ def judge_prompt(rubric: str, scale: float, request: LLMRequest, answer: str) ->
     Args:
         rubric: what makes an answer good.
         scale: best score.
-        request: what was asked; its ``reference`` is shown where there is one.
-        answer: to be graded; text beyond 50,000 characters is not shown.
+        request: what was asked, a conversation as a line of JSON per message; its ``reference`` is shown where there
+            is one.
+        answer: to be graded.
+
+    Of each text 50,000 characters are shown, of a request the last.
     """
-    texts = {"request": request.prompt, "reference answer": request.reference, "answer": answer}
+    asked = request.prompt
+    if request.messages is not None:
+        asked = "\n".join(json.dumps(dict(m), ensure_ascii=False, default=str) for m in request.messages)
+    texts = {"request": asked[-_LONGEST:], "reference answer": request.reference, "answer": answer}
     shown = {name: text[:_LONGEST] for name, text in texts.items() if text is not None}
     mark = hashlib.sha256(json.dumps(shown).encode()).hexdigest()[:16]
     data = "\n\n".join(f"BEGIN {name} {mark}\n{text}\nEND {name} {mark}" for name, text in shown.items())
