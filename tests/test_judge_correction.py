@@ -43,6 +43,15 @@ def test_a_lenient_judge_alone_is_wrong_and_corrected_saves_a_third_of_the_label
     assert intervals("lenient", 100, 50)[:, 1].mean() < 0.82  # of the width: two thirds of the labels would do
 
 
+def test_few_answers_without_a_label_leave_the_mean_uncertain() -> None:
+    covered = 0
+    for seed in range(RUNS):
+        judged, human = WORLDS["graded"](np.random.default_rng(seed), 300)
+        found = corrected_mean(judged[200:], judged[:200], human[:200])
+        covered += found.low <= TRUTH <= found.high
+    assert covered / RUNS > 0.92
+
+
 def test_labels_alone_where_the_judge_says_always_the_same() -> None:
     human = [1.0] * 7 + [0.0] * 3
     found = corrected_mean([0.5] * 50, [0.5] * 10, human)

@@ -131,3 +131,20 @@ def test_standard_errors_of_another_shape_or_sign_are_refused() -> None:
         ThompsonPolicy().fit(*arguments, quality_se=np.zeros(4))
     with pytest.raises(PolicyError, match=r"quality_se\[0\] of 0 is -1\.0; it must be finite and in"):
         ThompsonPolicy().fit(*arguments, quality_se=np.full((4, 2), -1.0))
+
+
+def test_a_fit_weighs_by_the_noise_that_it_finds() -> None:
+    rng = np.random.default_rng(0)
+    X, quality = rng.normal(size=(400, 2)), rng.uniform(0.4, 0.6, (400, 1))
+    se = np.where(rng.random(quality.shape) < 0.5, 0.5, 0.0)
+    quality = np.where(se == 0.0, quality, (rng.random(quality.shape) < quality).astype(float))
+    arms = LinTSPolicy().fit(X, quality, np.full(quality.shape, 0.01), quality_se=se).arms_
+    assert arms.noise[0, 0] < 0.01
+    worth = (1.0 / (1.0 + se**2 / arms.noise[0, 0])).sum()
+    assert arms.precision[0, 0, 0] == pytest.approx(worth, rel=0.02)
+
+
+def test_rewards_that_are_all_the_same_can_be_fitted_with_standard_errors() -> None:
+    quality = np.zeros((40, 1))
+    policy = LinTSPolicy().fit(np.zeros((40, 1)), quality, quality + 0.01, quality_se=quality + 0.1)
+    assert policy.predict(np.zeros((1, 1))).quality[0, 0] == pytest.approx(0.0, abs=1e-6)

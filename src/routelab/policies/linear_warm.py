@@ -8,12 +8,16 @@ from routelab.policies.choice import Floats
 from routelab.policies.linear_arms import CHECKED_EVERY, LEVEL_PRECISION, NOISE, LinearArms
 from routelab.policies.symmetric import inverse
 
+_PASSES = 8
+_LEAST = 1e-6  # noise, where rewards are all the same
+
 
 def warm_start(arms: LinearArms, X: Floats, quality: Floats, cost: Floats, se: Floats | None = None) -> None:
     """Let arms that saw nothing learn inputs (n, d) and outcomes (n, k), NaN = not observed.
 
     Noise is measured by errors divided by 1 − leverage, which is what they would be on requests to come. Qualities of
-    standard errors ``se`` (n, k) weigh σ²/(σ² + se²), by the noise that is believed first, then by the one measured.
+    standard errors ``se`` (n, k) weigh σ²/(σ² + se²), by the noise that is believed first, then by the one measured,
+    eight times over.
     """
     if arms.ridge is None:
         arms.norm = float((X[:, 1:] ** 2).sum(axis=1).mean()) or 1.0
@@ -23,8 +27,9 @@ def warm_start(arms: LinearArms, X: Floats, quality: Floats, cost: Floats, se: F
         arms.coef[1, arm], *_ = _regress(X, paid, arms.prior(), arms.levels[arm][1])
         Z, seen = X[~np.isnan(reward)], reward[~np.isnan(reward)]
         arms.noise[:, arm] = NOISE, len(seen)
-        for _ in range(1 if se is None else 2):
-            spread = np.ones(len(seen)) if se is None else 1.0 + se[~np.isnan(reward), arm] ** 2 / arms.noise[0, arm]
+        for _ in range(1 if se is None else _PASSES):
+            noise = max(arms.noise.item(0, arm), _LEAST)
+            spread = np.ones(len(seen)) if se is None else 1.0 + se[~np.isnan(reward), arm] ** 2 / noise
             found = _regress(X, reward, arms.prior(), arms.levels[arm][0], None if se is None else spread)
             arms.coef[0, arm], arms.precision[arm], arms.covariance[arm] = found
             unseen = spread - np.einsum("nd,de,ne->n", Z, arms.covariance[arm], Z, optimize=True)
