@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from routelab.errors import RoutelabError
 from routelab.providers import Completion
@@ -40,6 +41,7 @@ class Grade:
                 raise RoutelabError(f"Grade.{name} is {value!r}; give a finite number ≥ 0")
 
 
+@runtime_checkable
 class QualityEvaluator(Protocol):
     """Whatever grades answers."""
 
@@ -50,3 +52,17 @@ class QualityEvaluator(Protocol):
             None where it cannot be graded: there is no reference, or the judge gave no verdict.
         """
         ...
+
+
+class ReferenceEvaluator(ABC):
+    """Right or wrong, by the request's ``reference``; what has none is not graded."""
+
+    async def grade(self, request: LLMRequest, completion: Completion) -> Grade | None:
+        """1 where the answer is right, else 0; None without a reference."""
+        if request.reference is None:
+            return None
+        return Grade(float(self.is_right(completion.text, request.reference)))
+
+    @abstractmethod
+    def is_right(self, answer: str, reference: str) -> bool:
+        """Whether ``answer`` says what ``reference`` says; RoutelabError where the reference is none of its kind."""

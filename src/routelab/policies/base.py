@@ -48,6 +48,7 @@ class Policy(BaseEstimator):
         latency: Floats | None = None,
         *,
         providers: Sequence[str] | None = None,
+        quality_se: Floats | None = None,
     ) -> Self:
         """Learn from recorded outcomes.
 
@@ -57,11 +58,13 @@ class Policy(BaseEstimator):
             cost: (n, k) USD, NaN = not observed.
             latency: (n, k) seconds, NaN = not observed, or None.
             providers: names of the k arms.
+            quality_se: (n, k) standard errors of the qualities, NaN = certain, or None. What ``update`` does with
+                them ``fit`` does; policies without ``update`` take each quality for certain.
 
         Raises:
             PolicyError: shapes disagree, values are out of range, or an arm was never observed.
         """
-        data = Outcomes.check(X, quality, cost, latency, providers)
+        data = Outcomes.check(X, quality, cost, latency, providers, quality_se)
         self._fit(data)
         self._names = data.providers
         return self
@@ -75,11 +78,20 @@ class Policy(BaseEstimator):
         """Estimates of every arm for (n, p) features."""
 
     def update(
-        self, x: Features, arm: int, reward: float, cost: float | None = None, *, age: int | None = None
+        self,
+        x: Features,
+        arm: int,
+        reward: float,
+        cost: float | None = None,
+        *,
+        age: int | None = None,
+        se: float | None = None,
     ) -> None:
         """Learn from one outcome of the chosen arm, whose decision is ``age`` decisions ago; only bandits can.
 
-        Whoever counts decisions gives the age; None is for the latest one, or for one that nobody counted.
+        Whoever counts decisions gives the age; None is for the latest one, or for one that nobody counted. ``se`` is
+        the standard error of a reward that is not certain, such as a judge's grade: it counts for that much less
+        where a policy learns how much rewards vary.
         """
         raise PolicyError(f"{type(self).__name__} learns by `fit` only; use a bandit policy for `update`")
 

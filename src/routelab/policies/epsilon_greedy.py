@@ -62,13 +62,21 @@ class EpsilonGreedyPolicy(Policy):
     def _fit(self, data: Outcomes) -> None:
         """Fit the base policy."""
         self._check_epsilon()
-        self.base_.fit(data.X, data.quality, data.cost, data.latency, providers=data.providers)
+        outcomes = data.X, data.quality, data.cost, data.latency
+        self.base_.fit(*outcomes, providers=data.providers, quality_se=data.quality_se)
 
     def update(
-        self, x: Features, arm: int, reward: float, cost: float | None = None, *, age: int | None = None
+        self,
+        x: Features,
+        arm: int,
+        reward: float,
+        cost: float | None = None,
+        *,
+        age: int | None = None,
+        se: float | None = None,
     ) -> None:
         """Let the base policy learn one outcome."""
-        self.base_.update(x, arm, reward, cost, age=age)
+        self.base_.update(x, arm, reward, cost, age=age, se=se)
 
     def add_provider(self, name: str, *, quality: float = 0.5, cost: float = 0.0, latency: float | None = None) -> Self:
         """Add an arm to the base policy."""

@@ -24,7 +24,7 @@ class LinearBandit(Bandit):
     """What LinUCB and LinTS share: quality and cost of each arm linear in the features, learned online.
 
     Features should be centred and about of one scale (``RequestFeaturizer(n_components=25, standardize=True)``); an
-    intercept is added. See ``LinearArms`` for the model.
+    intercept is added. See ``LinearArms`` for the model. A reward of standard error s weighs σ²/(σ² + s²).
     """
 
     def __init__(self, alpha: float, ridge: float | None, wander: float, forgetting: float, flip_share: float) -> None:
@@ -96,24 +96,35 @@ class LinearBandit(Bandit):
         latency = np.full(len(data.providers), np.nan) if data.latency is None else np.nanmean(data.latency, axis=0)
         for seconds in latency:
             self.arms_.add(0.0, 0.0, None if np.isnan(seconds) else float(seconds), self.clock_)
-        warm_start(self.arms_, np.column_stack([np.ones(len(data.X)), self._components(data.X)]), quality, cost)
+        Z = np.column_stack([np.ones(len(data.X)), self._components(data.X)])
+        warm_start(self.arms_, Z, quality, cost, data.quality_se)
 
     def update(
-        self, x: Features, arm: int, reward: float, cost: float | None = None, *, age: int | None = None
+        self,
+        x: Features,
+        arm: int,
+        reward: float,
+        cost: float | None = None,
+        *,
+        age: int | None = None,
+        se: float | None = None,
     ) -> None:
-        """Learn one outcome of ``arm``: a reward in [0, 1] and, where known, a cost in USD.
+        """Learn one outcome of ``arm``: a reward in [0, 1], its standard error and, where known, a cost in USD.
 
         Raises:
             PolicyError: the arm is unknown, a value out of range, or the features (p,) are of another width or not
                 finite; nothing is learned then.
         """
-        self._check(arm, reward, cost, age)
+        self._check(arm, reward, cost, age, se)
         z = self._input(x)
         self._arrived(age)
-        self._learn(x, z, arm, self._unflipped(reward), cost, age or 0)
+        blur = se / (1.0 - 2.0 * self.flip_share) if se else 0.0
+        self._learn(x, z, arm, self._unflipped(reward), cost, age or 0, blur)
 
-    def _learn(self, x: Features, z: Floats, arm: int, reward: float, cost: float | None, age: int) -> None:
-        self.arms_.learn(z, arm, reward, cost, age, self.clock_)
+    def _learn(
+        self, x: Features, z: Floats, arm: int, reward: float, cost: float | None, age: int, blur: float
+    ) -> None:
+        self.arms_.learn(z, arm, reward, cost, age, self.clock_, blur)
 
     def predict(self, X: Features) -> Estimates:
         """Expected quality within [0, 1], cost, and the standard error of quality of each arm, each (n, k)."""

@@ -21,8 +21,10 @@ class ThompsonPolicy(Bandit):
 
     θ_k ~ Beta(prior + Σr, prior + Σ(1 − r)). Rewards may be any number in [0, 1]: a fractional reward adds r to the
     first count and 1 − r to the second, which has the right mean and, since a reward in [0, 1] varies at most as much
-    as a coin of the same mean, a posterior that is never too narrow. Constraints of the objective are judged on
-    posterior means. Propensities are exact to 1e-4 (``beta_argmax_probabilities``), computed when they are read.
+    as a coin of the same mean, a posterior that is never too narrow. The errors of a grader are part of what varies: a
+    reward's standard error changes nothing (to count such rewards in part makes regret larger). Constraints of the
+    objective are judged on posterior means. Propensities are exact to 1e-4 (``beta_argmax_probabilities``), computed
+    when they are read.
     The features of a request play no part; after ``fit`` they must still be as many as there, and finite.
 
     Args:
@@ -117,15 +119,22 @@ class ThompsonPolicy(Bandit):
         return self
 
     def update(
-        self, x: Features, arm: int, reward: float, cost: float | None = None, *, age: int | None = None
+        self,
+        x: Features,
+        arm: int,
+        reward: float,
+        cost: float | None = None,
+        *,
+        age: int | None = None,
+        se: float | None = None,
     ) -> None:
-        """Learn one outcome of ``arm``: a reward in [0, 1] and, where known, a cost in USD.
+        """Learn one outcome of ``arm``: a reward in [0, 1] and, where known, a cost in USD; ``se`` is not needed.
 
         Raises:
-            PolicyError: the arm is unknown, the reward outside [0, 1], the cost negative, or the features (p,) are of
-                another width than at fit or not finite; nothing is learned then.
+            PolicyError: the arm is unknown, a value out of range, or the features (p,) are of another width than at fit
+                or not finite; nothing is learned then.
         """
-        self._check(arm, reward, cost, age)
+        self._check(arm, reward, cost, age, se)
         self._check_context(x)
         self._arrived(age)
         if self.forgetting < 1.0:
