@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
 from durability import numbered
+from routelab.cli import app
 from routelab.db_batches import LOG, read_batches
 from routelab.db_reading import read_training_data
 from routelab.errors import DatabaseError
@@ -179,3 +181,17 @@ def test_pruning_takes_what_was_decided_before_with_all_that_belongs_to_it(
         db.flush()
     with pytest.raises(DatabaseError, match="before is nan; give unix seconds"):
         db.prune(before=float("nan"))
+
+
+def test_the_command_looks_at_exports_and_prunes_a_log(tmp_path: Path) -> None:
+    path, table = str(tmp_path / "log.db"), tmp_path / "log.parquet"
+    with PerformanceDB(f"sqlite:///{path}") as db:
+        fill(db)
+    run = CliRunner()
+    assert run.invoke(app, ["db", "info", path]).output == "25 decisions, 16 outcomes, 0 drifts\n"
+    assert run.invoke(app, ["db", "export", f"sqlite:///{path}", str(table)]).exit_code == 0
+    assert len(pd.read_parquet(table)) == ROWS
+    assert run.invoke(app, ["db", "prune", path, "--before", "1970-01-01T00:00:02"]).output == "12 decisions deleted\n"
+    missing = run.invoke(app, ["db", "info", str(tmp_path / "none.db")])
+    assert isinstance(missing.exception, DatabaseError)
+    assert not (tmp_path / "none.db").exists()

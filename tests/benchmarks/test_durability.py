@@ -34,8 +34,8 @@ def test_nothing_acknowledged_is_lost_at_200_kills(url: str, tmp_path: Path) -> 
     rng = random.Random(200)
     acknowledged = [kill_round(url, tmp_path, f"round{number}", rng) for number in range(KILLS)]
     print(
-        f"\n{url.split(':')[0]}: {KILLS} times all {PROCESSES} writers killed, {sum(acknowledged)} decisions with outcomes "
-        f"acknowledged (median {np.median(acknowledged):.0f} a round, {acknowledged.count(0)} rounds without), none lost"
+        f"\n{url.split(':')[0]}: {KILLS} times all {PROCESSES} writers killed, {sum(acknowledged)} pairs of rows"
+        f" acknowledged (median {np.median(acknowledged):.0f} a round, none in {acknowledged.count(0)}), none lost"
     )
 
 
@@ -80,9 +80,7 @@ def test_eight_processes_write_at_once(url: str) -> None:
             process.join()
 
     told = rate(20_000 * PROCESSES, work)
-    print(
-        f"\n{url.split(':')[0]}: {PROCESSES} processes write {told:.0f} rows/s together, imports and records included"
-    )
+    print(f"\n{url.split(':')[0]}: {PROCESSES} processes write {told:.0f} rows/s together, their start included")
     assert [process.exitcode for process in writers] == [0] * PROCESSES
     with PerformanceDB(url) as db:
         assert db.count() == (80_000, 80_000)
