@@ -38,7 +38,7 @@ ROOMS = [
     "params_live",
     "params",
     "benchmark",
-    "ope_cli",
+    "ope_cli db_cli",
     "tracking",
     "collecting proxy",
     "collect_cli proxy_cli",

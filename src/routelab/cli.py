@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from routelab.db_cli import db_app
 from routelab.errors import RoutelabError, SourceError
 from routelab.proxy_cli import proxy
 
@@ -17,6 +18,7 @@ app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Learn which LLM provider should answer each request."
 )
 app.command()(proxy)
+app.add_typer(db_app, name="db")
 Json = Annotated[Path | None, typer.Option("--json", help="Also write the table as JSON to this file.")]
 
 
