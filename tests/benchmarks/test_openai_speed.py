@@ -1,4 +1,4 @@
-"""What a request through ``OpenAIProvider`` takes of a processor, beside the openai SDK alone; run with ``pytest -s``."""
+"""What a request through ``OpenAIProvider`` takes of a processor, beside the openai SDK alone (``pytest -s``)."""
 
 from __future__ import annotations
 

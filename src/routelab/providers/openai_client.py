@@ -1,7 +1,7 @@
 """The way to an OpenAI-compatible server: the ``openai`` SDK on aiohttp, an answer's bytes as they come.
 
-The SDK writes requests, keeps connections and tells errors apart. Its models of answers are left out: parsing bytes
-takes a third of the time per streamed answer, and aiohttp half of what the SDK's own transport takes.
+The SDK writes requests, keeps connections and tells errors apart. Its models of answers and its own transport are left
+out: bytes on aiohttp take less than half of the processor time of a streamed answer (``test_openai_speed``).
 """
 
 from __future__ import annotations
