@@ -51,8 +51,8 @@ class OpenAIProvider:
 
     >>> provider = OpenAIProvider("small", model="gpt-4o-mini", base_url="http://127.0.0.1:8000/v1", key_env=None,
     ...                           price=Price(0.15, 0.60))
-    >>> provider.worst_cost_usd(LLMRequest("Who was Ada Lovelace?", options={"max_tokens": 100}))
-    7.785e-05
+    >>> round(provider.worst_cost_usd(LLMRequest("Who was Ada Lovelace?", options={"max_tokens": 100})), 7)
+    0.0001138
     """
 
     def __init__(
@@ -109,7 +109,9 @@ class OpenAIProvider:
     def worst_cost_usd(self, request: LLMRequest) -> float:
         """USD that ``request`` can cost at most, at the present price.
 
-        A token of the request is at least one byte of what is sent, and the answer has at most ``max_tokens``.
+        A token of the request is at least one byte of what is sent (the JSON outweighs what a template puts around a
+        message; 256 more are for a system message of its own), and the answer has at most ``max_tokens``. List prices
+        that rise with the length of a request are taken at their base.
 
         Raises:
             RoutelabError: the request holds parts that are no text, or a limit that is no number, so has no bound.
@@ -161,7 +163,10 @@ class OpenAIProvider:
         yield completion
 
     async def close(self) -> None:
-        """Close the connections of the running event loop; the next request opens new ones."""
+        """Close the connections of the running event loop; the next request opens new ones.
+
+        The end of ``asyncio.run`` does so too; in a loop that never ends, close what is not needed any more.
+        """
         await self._connections.close()
 
     async def _whole(self, request: LLMRequest, answer: Answer) -> bytes:

@@ -11,7 +11,7 @@ from routelab.providers.base import ProviderError
 from routelab.request import LLMRequest
 
 LIMITS = ("max_completion_tokens", "max_tokens")  # OpenAI's, and everybody else's
-_MESSAGE_TOKENS = 16  # that a chat template puts around a message, at most
+_TEMPLATE_TOKENS = 256  # of a system message that a chat template adds by itself
 
 
 def chat_body(
@@ -50,7 +50,7 @@ def most_tokens(
     if not all(isinstance(count, int) and count >= 1 for count in counts):
         raise RoutelabError(f"max_tokens and n of a request must be whole numbers ≥ 1, got {counts!r}")
     longest = max(settings[name] for name in LIMITS if settings.get(name) is not None)
-    given = len(chat_body(request, model, options, limit)) + _MESSAGE_TOKENS * len(_messages(request))
+    given = len(chat_body(request, model, options, limit)) + _TEMPLATE_TOKENS
     return given, longest * int(settings.get("n") or 1)
 
 
