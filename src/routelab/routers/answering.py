@@ -129,6 +129,8 @@ class AnsweringRouter(RecordingRouter):
         """
         left = [name for name in self.pool.names if name not in course.failures]
         try:
+            if course.left_s <= 0.0:
+                raise ProviderError("the time is over")
             if not left and await self._may_retry(course):
                 left = list(course.failures)
             await self.pool.wait(left, self.pool.tokens(course.request), timeout_s=course.left_s)
