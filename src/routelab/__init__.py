@@ -51,7 +51,9 @@ if TYPE_CHECKING:
     from routelab.policies import RulePolicy as RulePolicy
     from routelab.policies import ThompsonPolicy as ThompsonPolicy
     from routelab.policies import load_policy as load_policy
+    from routelab.providers import Circuit as Circuit
     from routelab.providers import Completion as Completion
+    from routelab.providers import Limits as Limits
     from routelab.providers import OpenAIProvider as OpenAIProvider
     from routelab.providers import Provider as Provider
     from routelab.providers import ProviderPool as ProviderPool
@@ -61,6 +63,7 @@ if TYPE_CHECKING:
     from routelab.routers import BanditRouter as BanditRouter
     from routelab.routers import MLRouter as MLRouter
     from routelab.routers import OnlineMLRouter as OnlineMLRouter
+    from routelab.routers import Stickiness as Stickiness
     from routelab.tables.sources import load_source as load_source
     from routelab.tables.table import PerformanceTable as PerformanceTable
 
@@ -109,7 +112,9 @@ _HOMES = {
         "load_policy",
     ),
     "providers": (
+        "Circuit",
         "Completion",
+        "Limits",
         "OpenAIProvider",
         "Provider",
         "ProviderPool",
@@ -117,7 +122,7 @@ _HOMES = {
         "simulated_providers",
     ),
     "request": ("LLMRequest",),
-    "routers": ("BanditRouter", "MLRouter", "OnlineMLRouter"),
+    "routers": ("BanditRouter", "MLRouter", "OnlineMLRouter", "Stickiness"),
     "tables.sources": ("load_source",),
     "tables.table": ("PerformanceTable",),
 }

@@ -154,7 +154,8 @@ class DecidingRouter:
             decision_id=new_decision_id(),
             provider=self.pool[name],
             providers=policy.providers_,
-            propensity=choice.propensity,
+            # that of the choice would be computed anew
+            propensity=choice.propensity if probabilities is None else float(probabilities[choice.arm]),
             estimates=choice.estimates,
             objective=objective,
             policy=label,

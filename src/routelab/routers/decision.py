@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import asdict, dataclass
 
 from routelab.db_records import Decision
@@ -45,7 +44,7 @@ class RoutingDecision:
         feature_set: str,
         policy_version: int,
     ) -> Decision:
-        """What the log keeps: features (p,), probabilities (k,), and a hash in place of the prompt."""
+        """What the log keeps: features (p,), probabilities (k,), and of the prompt what its settings say."""
         return Decision(
             decision_id=self.decision_id,
             request_id=request.request_id or self.decision_id,
@@ -61,7 +60,7 @@ class RoutingDecision:
             objective=asdict(self.objective),
             unit_id=request.unit_id,
             experiment=request.experiment,
-            prompt_sha256=hashlib.sha256(request.prompt.encode()).hexdigest() if request.prompt else None,
+            prompt=request.prompt or None,
         )
 
 
