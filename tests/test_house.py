@@ -28,7 +28,7 @@ ROOMS = [
     "providers drift",
     "evaluators",
     "db_records",
-    "db_schema",
+    "db_schema db_table",
     "db_reading db_writing db_experiments",
     "db_store",
     "performance_db",

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import multiprocessing
 import os
 import signal
@@ -17,6 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from routelab.db_writing import Prompts
 from routelab.drift import Drift
 from routelab.errors import DatabaseError
 from routelab.performance_db import Decision, Outcome, PerformanceDB, new_decision_id
@@ -85,7 +87,15 @@ def test_every_field_survives_closing_and_reopening(url: str) -> None:
         prompt_sha256="0f" * 32,
         experiment="forest",
     )
-    given_outcome = outcome(input_tokens=np.int64(11), output_tokens=0, error="429 – später")
+    given_outcome = outcome(
+        input_tokens=np.int64(11),
+        output_tokens=0,
+        error="429 – später",
+        quality_se=0.125,
+        grading_cost_usd=np.float32(0.5),
+        first_token_s=0.25,
+        cached_tokens=np.int64(7),
+    )
     with PerformanceDB(url) as db:
         db.record_decision(given_decision)
         db.record_outcome(given_outcome)
@@ -115,6 +125,11 @@ def test_every_field_survives_closing_and_reopening(url: str) -> None:
         "output_tokens": 0.0,
         "error": "429 – später",
         "observed_at": 12.0,
+        "prompt": None,
+        "quality_se": 0.125,
+        "grading_cost_usd": 0.5,
+        "first_token_s": 0.25,
+        "cached_tokens": 7.0,
     }
 
 
@@ -304,6 +319,30 @@ def test_a_long_list_of_refused_rows_is_cut_short(db: PerformanceDB) -> None:
         db.record_outcomes(outcome(f"n{i}") for i in range(2000))
 
 
+# --- prompts ---
+
+
+@pytest.mark.parametrize(
+    ("prompts", "kept"), [("hashed", (None, True)), ("stored", ("Why \ufffd?", True)), ("omitted", (None, False))]
+)
+def test_the_setting_says_what_is_kept_of_a_prompt(url: str, prompts: Prompts, kept: tuple[str | None, bool]) -> None:
+    given, digest = "Why \0?", hashlib.sha256(b"Why \0?").hexdigest()
+    with PerformanceDB(url, prompts=prompts) as db:
+        db.record_decisions([decision("0", prompt=given), decision("1", prompt=given, prompt_sha256=digest)])
+        log = db.log()
+        assert [text or None for text in log["prompt"]] == [kept[0]] * 2
+        assert [text or None for text in log["prompt_sha256"]] == [digest if kept[1] else None] * 2
+    assert (b"Why" in Path(url.removeprefix("sqlite:///")).read_bytes()) == (prompts == "stored")
+
+
+def test_a_prompt_shows_in_no_repr_and_an_unknown_setting_is_refused(url: str) -> None:
+    assert "secret" not in repr(decision(prompt="secret"))
+    with pytest.raises(DatabaseError, match=r"Decision\.prompt is of type bytes"):
+        decision(prompt=b"secret")
+    with pytest.raises(DatabaseError, match="prompts is 'plain'; give one of hashed, stored, omitted"):
+        PerformanceDB(url, prompts="plain")  # type: ignore[arg-type]
+
+
 # --- bad records ---
 
 
@@ -456,26 +495,31 @@ def test_closing_writes_the_good_rows_and_names_the_bad_ones(url: str) -> None:
 # --- the store ---
 
 
-@pytest.mark.parametrize("version", [0, 4])
+@pytest.mark.parametrize("version", [0, 5])
 def test_another_schema_version_is_refused(url: str, version: int) -> None:
     PerformanceDB(url).close()
     with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
         connection.execute("UPDATE routelab_schema SET version = ?", [version])
     connection.close()
-    with pytest.raises(DatabaseError, match=f"log.db.* has schema version {version}, this routelab knows 3"):
+    with pytest.raises(DatabaseError, match=f"log.db.* has schema version {version}, this routelab knows 4"):
         PerformanceDB(url)
 
 
-@pytest.mark.parametrize("version", [1, 2])
+NEW_IN_4 = ("quality_se", "grading_cost_usd", "first_token_s", "cached_tokens")
+
+
+@pytest.mark.parametrize("version", [1, 2, 3])
 def test_an_older_store_gains_what_it_lacks_and_keeps_its_rows(url: str, version: int) -> None:
     with PerformanceDB(url) as db:
         db.record_decision(decision())
         db.record_outcome(outcome())
     with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
         for statement in (
-            "DROP TABLE exposures",
-            "DROP TABLE shadows",
-            "ALTER TABLE decisions DROP COLUMN experiment",
+            "DROP INDEX decisions_in_order",
+            "ALTER TABLE decisions DROP COLUMN prompt",
+            *(f"ALTER TABLE outcomes DROP COLUMN {name}" for name in NEW_IN_4),
+            *(["DROP TABLE exposures", "DROP TABLE shadows"] if version < 3 else []),
+            *(["ALTER TABLE decisions DROP COLUMN experiment"] if version < 3 else []),
             *(["DROP TABLE drifts"] if version == 1 else []),
             f"UPDATE routelab_schema SET version = {version}",
         ):
@@ -488,9 +532,12 @@ def test_an_older_store_gains_what_it_lacks_and_keeps_its_rows(url: str, version
             assert db.exposures().empty
             assert db.shadows().empty
             db.record_decision(decision(f"new {kept}", experiment="t"))
-            assert db.log()["experiment"].isna().sum() == 1
+            log = db.log()
+            assert log["experiment"].isna().sum() == 1
+            assert log["grading_cost_usd"].dropna().tolist() == [0.0]
+            assert log["quality_se"].isna().all()
     with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
-        assert connection.execute("SELECT version FROM routelab_schema").fetchall() == [(3,)]
+        assert connection.execute("SELECT version FROM routelab_schema").fetchall() == [(4,)]
     connection.close()
 
 

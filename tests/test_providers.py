@@ -98,7 +98,7 @@ def test_a_quality_shift_moves_quality_alone() -> None:
     assert before.quality is not None
     assert after.quality is not None
     assert after.quality < before.quality
-    assert replace(after, quality=before.quality) == before
+    assert replace(after, quality=before.quality, text=before.text) == before
 
 
 def test_requests_in_flight_slow_a_provider_down_and_are_counted_by_the_pool() -> None:

@@ -20,7 +20,7 @@ _ROWS_PER_READ = 20_000
 _SEEN_BY_TRAINING = [
     *(decisions.c[name] for name in ("request_id", "decided_at", "provider", "providers", "propensity")),
     *(decisions.c[name] for name in ("features", "feature_set", "prompt_sha256")),
-    *(outcomes.c[name] for name in ("quality", "cost_usd", "latency_s")),
+    *(outcomes.c[name] for name in ("quality", "quality_se", "cost_usd", "latency_s")),
 ]
 
 
@@ -38,6 +38,7 @@ class TrainingData:
         propensity: (n, k) probability of the arm that was chosen; NaN = not chosen.
         decided_at: (n,) unix seconds of the row's first decision.
         prompt_sha256: (n,) str, or None where the prompt's hash was not recorded.
+        quality_se: (n, k) standard error of ``quality``; NaN = unobserved or not stated.
     """
 
     request_ids: NDArray[np.object_]
@@ -49,6 +50,7 @@ class TrainingData:
     propensity: Floats
     decided_at: Floats
     prompt_sha256: NDArray[np.object_]
+    quality_se: Floats
 
 
 def read_log(connection: sa.Connection) -> pd.DataFrame:
@@ -117,4 +119,5 @@ def _matrices(frame: pd.DataFrame) -> TrainingData:
         propensity=matrix("propensity"),
         decided_at=first["decided_at"].to_numpy(dtype=np.float64),
         prompt_sha256=first["prompt_sha256"].astype(object).where(first["prompt_sha256"].notna(), None).to_numpy(),
+        quality_se=matrix("quality_se"),
     )

@@ -1,4 +1,4 @@
-"""What the performance log holds: decisions, the outcomes that join them later, and a whole table as both."""
+"""What the performance log holds: decisions, and the outcomes that join them later."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import math
 import operator
 import re
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
-from urllib.parse import quote
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,7 +77,8 @@ class Decision:
         objective: the trade-off, any mapping that JSON can hold.
         unit_id: whoever is treated alike in an experiment.
         experiment: whose variant decided, None for none.
-        prompt_sha256: 64 hex digits; the text itself is never stored.
+        prompt_sha256: 64 hex digits; of ``prompt`` when left out.
+        prompt: the text; ``PerformanceDB(prompts=…)`` says what is kept of it, by default its hash only.
 
     Raises:
         DatabaseError: a field is out of its range, or lengths and probabilities disagree.
@@ -107,6 +107,7 @@ class Decision:
     unit_id: str | None = None
     prompt_sha256: str | None = None
     experiment: str | None = None
+    prompt: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         """Check every field and bring numbers to one type."""
@@ -114,6 +115,8 @@ class Decision:
         check_text(self, *(name for name in ("unit_id", "experiment") if getattr(self, name) is not None))
         if self.prompt_sha256 is not None and not _SHA256.fullmatch(self.prompt_sha256):
             raise _refuse(self, "prompt_sha256", "give 64 lower-case hex digits, never the text")
+        if not isinstance(self.prompt, str | None):
+            raise DatabaseError(f"Decision.prompt is of type {type(self.prompt).__name__}; give a str")
         object.__setattr__(self, "decided_at", check_number(self, "decided_at", -math.inf, math.inf))
         self._check_arms()
         with np.errstate(over="ignore"):  # a float64 beyond float32 becomes inf, which is refused below
@@ -152,6 +155,10 @@ class Outcome:
         input_tokens: ≥ 0, None where unknown.
         output_tokens: ≥ 0, None where unknown.
         error: what went wrong, None for an answer.
+        quality_se: ≥ 0, standard error of ``quality`` as its grader states it; None where it states none.
+        grading_cost_usd: ≥ 0, what grading the answer cost; not part of ``cost_usd``.
+        first_token_s: ≥ 0, seconds until the first token; None where the answer was not streamed.
+        cached_tokens: ≥ 0, of the input, those that came from the provider's prompt cache; None where unknown.
 
     Raises:
         DatabaseError: a field is out of its range.
@@ -170,19 +177,24 @@ class Outcome:
     input_tokens: int | None = None
     output_tokens: int | None = None
     error: str | None = None
+    quality_se: float | None = None
+    grading_cost_usd: float = 0.0
+    first_token_s: float | None = None
+    cached_tokens: int | None = None
 
     def __post_init__(self) -> None:
         """Check every field; NaN becomes None, numpy numbers become Python's."""
         check_text(self, "decision_id")
         if self.error is not None:
             check_text(self, "error")
-        object.__setattr__(self, "cost_usd", check_number(self, "cost_usd", 0.0, math.inf))
         object.__setattr__(self, "observed_at", check_number(self, "observed_at", -math.inf, math.inf))
-        for name, high in (("quality", 1.0), ("latency_s", math.inf)):
-            value = getattr(self, name)
+        for name in ("cost_usd", "grading_cost_usd"):
+            object.__setattr__(self, name, check_number(self, name, 0.0, math.inf))
+        for name in ("quality", "quality_se", "latency_s", "first_token_s"):
+            value, high = getattr(self, name), 1.0 if name == "quality" else math.inf
             known = value is not None and value == value
             object.__setattr__(self, name, check_number(self, name, 0.0, high) if known else None)
-        for name in ("input_tokens", "output_tokens"):
+        for name in ("input_tokens", "output_tokens", "cached_tokens"):
             if getattr(self, name) is not None:
                 self._check_count(name)
 
@@ -194,53 +206,3 @@ class Outcome:
         if not 0 <= count < 2**53:
             raise _refuse(self, name, "give an int ≥ 0, or None where unknown")
         object.__setattr__(self, name, count)
-
-
-class RecordedTable(Protocol):
-    """The attributes of a ``PerformanceTable`` that are logged: n prompts, k providers, matrices (n, k)."""
-
-    prompt_ids: NDArray[Any]
-    providers: tuple[str, ...]
-    quality: NDArray[np.float64]
-    cost: NDArray[np.float64]
-    latency: NDArray[np.float64]
-
-
-def table_decisions(
-    table: RecordedTable, X: NDArray[np.floating[Any]], feature_set: str, policy: str
-) -> Iterator[Decision]:
-    """One decision for every cell of ``table`` that has a cost; ``X`` is (n, p).
-
-    No policy chose these cells, so each has propensity 1; ``decided_at`` is the row number.
-    """
-    one_hot = np.eye(len(table.providers))
-    for row, arm in np.argwhere(~np.isnan(table.cost)):
-        yield Decision(
-            decision_id=_cell_id(table, row, arm, feature_set, policy),
-            request_id=str(table.prompt_ids[row]),
-            decided_at=float(row),
-            provider=table.providers[arm],
-            providers=table.providers,
-            probabilities=one_hot[arm],
-            propensity=1.0,
-            features=X[row],
-            feature_set=feature_set,
-            policy=policy,
-        )
-
-
-def table_outcomes(table: RecordedTable, feature_set: str, policy: str) -> Iterator[Outcome]:
-    """The outcomes of :func:`table_decisions`, in the same order."""
-    for row, arm in np.argwhere(~np.isnan(table.cost)):
-        yield Outcome(
-            _cell_id(table, row, arm, feature_set, policy),
-            quality=table.quality[row, arm],
-            cost_usd=table.cost[row, arm],
-            latency_s=table.latency[row, arm],
-            observed_at=float(row),
-        )
-
-
-def _cell_id(table: RecordedTable, row: int, arm: int, feature_set: str, policy: str) -> str:
-    parts = (policy, feature_set, str(table.prompt_ids[row]), table.providers[arm])
-    return "/".join(quote(part, safe="", errors="replace") for part in parts)

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from routelab.errors import DatabaseError
 
-SCHEMA_VERSION = 3  # 1 had no drifts, 2 no experiments
+SCHEMA_VERSION = 4  # 1 had no drifts, 2 no experiments, 3 no prompts, and outcomes of grades and latency only
 
 metadata = sa.MetaData()
 schema_version = sa.Table(
@@ -36,6 +36,8 @@ decisions = sa.Table(
     sa.Column("objective", sa.Text, nullable=False),  # JSON object
     sa.Column("prompt_sha256", sa.Text),
     sa.Column("experiment", sa.Text),
+    sa.Column("prompt", sa.Text),
+    sa.Index("decisions_in_order", "decided_at", "decision_id"),  # nothing reads 10⁷ rows in order without it
 )
 outcomes = sa.Table(
     "outcomes",
@@ -48,6 +50,10 @@ outcomes = sa.Table(
     sa.Column("output_tokens", sa.BigInteger),
     sa.Column("error", sa.Text),
     sa.Column("observed_at", sa.Double, nullable=False),
+    sa.Column("quality_se", sa.Double),
+    sa.Column("grading_cost_usd", sa.Double, nullable=False, server_default="0"),
+    sa.Column("first_token_s", sa.Double),
+    sa.Column("cached_tokens", sa.BigInteger),
 )
 drifts = sa.Table(
     "drifts",
@@ -148,14 +154,27 @@ def create_schema(connection: sa.Connection, origin: str) -> None:
             f"{origin} holds a table {sorted(present)[0]!r} that routelab did not make; use another database"
         )
     metadata.create_all(connection)
-    held = connection.scalars(sa.select(schema_version.c.version)).all()
-    if list(held) in ([1], [2]):
-        connection.execute(sa.text("ALTER TABLE decisions ADD COLUMN experiment TEXT"))
-        connection.execute(sa.update(schema_version).values(version=SCHEMA_VERSION))
-    elif not held:
+    held = list(connection.scalars(sa.select(schema_version.c.version)))
+    if not held:
         connection.execute(sa.insert(schema_version), {"version": SCHEMA_VERSION})
-    elif list(held) != [SCHEMA_VERSION]:
+    elif held[0] in range(1, SCHEMA_VERSION):
+        _add_what_is_missing(connection)
+        connection.execute(sa.update(schema_version).values(version=SCHEMA_VERSION))
+    elif held != [SCHEMA_VERSION]:
         raise DatabaseError(
             f"{origin} has schema version {', '.join(map(str, held))}, this routelab knows {SCHEMA_VERSION}; "
             "use the routelab that wrote it, or another database"
         )
+
+
+def _add_what_is_missing(connection: sa.Connection) -> None:
+    """Bring the tables of an older version up to date: no version ever took a column away or changed one."""
+    inspector = sa.inspect(connection)
+    for table in metadata.sorted_tables:
+        present = {column["name"] for column in inspector.get_columns(table.name)}
+        for column in table.columns:
+            if column.name not in present:
+                definition = sa.schema.CreateColumn(column).compile(dialect=connection.dialect)
+                connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {definition}")
+        for index in table.indexes:
+            index.create(connection, checkfirst=True)

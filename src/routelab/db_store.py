@@ -8,22 +8,26 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from threading import RLock
-from typing import Self
+from typing import Self, get_args
 
 import sqlalchemy as sa
 
 from routelab.db_schema import create_schema, open_engine, transaction
-from routelab.db_writing import Row, insert_rows
+from routelab.db_writing import Prompts, Row, insert_rows
 from routelab.errors import DatabaseError
 
 
 class Store:
     """Opens, queues, flushes and closes; ``PerformanceDB`` says what the arguments are and what the rows mean."""
 
-    def __init__(self, url: str = "sqlite:///routelab.db", *, batch_size: int = 256) -> None:
+    def __init__(
+        self, url: str = "sqlite:///routelab.db", *, batch_size: int = 256, prompts: Prompts = "hashed"
+    ) -> None:
         if batch_size < 1:
             raise DatabaseError(f"PerformanceDB.batch_size is {batch_size!r}; give an int ≥ 1")
-        self.batch_size = batch_size
+        if prompts not in get_args(Prompts):
+            raise DatabaseError(f"PerformanceDB.prompts is {prompts!r}; give one of {', '.join(get_args(Prompts))}")
+        self.batch_size, self.prompts = batch_size, prompts
         self._lock = RLock()
         self._queued: defaultdict[str, list[Row]] = defaultdict(list)  # by name of their table
         self._closed = False

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, fields
 from itertools import islice
 from operator import itemgetter
-from typing import Any
+from typing import Any, Literal
 
 import sqlalchemy as sa
 
@@ -16,6 +17,7 @@ from routelab.db_schema import decisions, drifts, exposures, outcomes, shadows
 from routelab.drift import Drift
 from routelab.errors import DatabaseError
 
+Prompts = Literal["hashed", "stored", "omitted"]
 Row = dict[str, Any]
 _OUTCOME_FIELDS = tuple(field.name for field in fields(Outcome))
 # The same feedback delivered twice carries two arrival times.
@@ -24,7 +26,7 @@ _content = itemgetter(*_CONTENT)
 _IDS_PER_QUERY = 1_000
 
 
-def decision_row(decision: Decision) -> Row:
+def decision_row(decision: Decision, prompts: Prompts = "hashed") -> Row:
     """``decision`` as the ``decisions`` table holds it; raises where JSON cannot hold its objective."""
     row = {column.name: getattr(decision, column.name) for column in decisions.columns}
     try:
@@ -37,7 +39,20 @@ def decision_row(decision: Decision) -> Row:
     row["providers"] = json.dumps(decision.providers)
     row["probabilities"] = json.dumps(decision.probabilities)
     row["features"] = decision.features.astype("<f4").tobytes()
-    return row
+    return row | _kept_of_prompt(decision, prompts)
+
+
+def _kept_of_prompt(decision: Decision, prompts: Prompts) -> Row:
+    """The text and its hash, as far as ``prompts`` lets them into the store."""
+    text, digest = decision.prompt or None, decision.prompt_sha256
+    if text is not None and digest is None:
+        digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    if text is not None:  # no store holds NUL and lone surrogates, which a request may hold
+        text = text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
+    return {
+        "prompt": text if prompts == "stored" else None,
+        "prompt_sha256": None if prompts == "omitted" else digest,
+    }
 
 
 def outcome_row(outcome: Outcome) -> Row:

@@ -12,7 +12,7 @@ _Price = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 
 
 class LiveProvider(Section):
-    """An OpenAI-compatible endpoint; its key is read from the environment variable ``key_env`` (null: it needs none)."""
+    """An OpenAI-compatible endpoint; its key is in the environment variable ``key_env`` (null: it needs none)."""
 
     name: Annotated[str, Field(min_length=1)]
     model: Annotated[str, Field(min_length=1)]

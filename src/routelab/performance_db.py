@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from routelab.db_experiments import Exposure, read_experiment, read_exposures, read_shadows
 from routelab.db_reading import TrainingData, read_drifts, read_log, read_training_data
-from routelab.db_records import Decision, Outcome, RecordedTable, new_decision_id, table_decisions, table_outcomes
+from routelab.db_records import Decision, Outcome, new_decision_id
 from routelab.db_schema import decisions, outcomes
 from routelab.db_store import Store
+from routelab.db_table import RecordedTable, table_decisions, table_outcomes
 from routelab.db_writing import decision_row, insert_drift, insert_rows, outcome_row
 from routelab.drift import Drift
 from routelab.errors import DatabaseError
@@ -35,9 +36,11 @@ class PerformanceDB(Store):
     Args:
         url: any SQLAlchemy URL of SQLite or PostgreSQL; ``"sqlite://"`` lives in memory.
         batch_size: rows that may wait in the queue, ≥ 1.
+        prompts: what is kept of ``Decision.prompt``: "hashed" its SHA-256, "stored" the text as well (with U+FFFD for
+            NUL, which no store holds), "omitted" neither.
 
     Raises:
-        DatabaseError: the store cannot be opened, or was written by another schema version.
+        DatabaseError: the store cannot be opened, or was written by a newer schema version.
 
     >>> with PerformanceDB("sqlite://") as db:
     ...     db.record_decision(Decision(
@@ -56,7 +59,7 @@ class PerformanceDB(Store):
 
     def record_decisions(self, decisions: Iterable[Decision]) -> None:
         """Queue decisions; raises as :meth:`flush` does."""
-        self._queue("decisions", [decision_row(decision) for decision in decisions])
+        self._queue("decisions", [decision_row(decision, self.prompts) for decision in decisions])
 
     def record_outcome(self, outcome: Outcome) -> None:
         """Queue one outcome; raises as :meth:`flush` does."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -50,3 +51,17 @@ class QualityEvaluator(Protocol):
             None where it cannot be graded: there is no reference, or the judge gave no verdict.
         """
         ...
+
+
+class ReferenceEvaluator(ABC):
+    """Right or wrong, by the request's ``reference``; what has none is not graded."""
+
+    async def grade(self, request: LLMRequest, completion: Completion) -> Grade | None:
+        """1 where the answer is right, else 0; None without a reference."""
+        if request.reference is None:
+            return None
+        return Grade(float(self.is_right(completion.text, request.reference)))
+
+    @abstractmethod
+    def is_right(self, answer: str, reference: str) -> bool:
+        """Whether ``answer`` says what ``reference`` says; RoutelabError where the reference is none of its kind."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from routelab.providers.base import (
     Chunk,
     Completion,
+    DeadlineError,
     Estimating,
     Price,
     Provider,
@@ -15,7 +16,10 @@ from routelab.providers.base import (
     Repriceable,
     Streaming,
 )
-from routelab.providers.pool import Health, ProviderPool
+from routelab.providers.breaker import Circuit
+from routelab.providers.gate import Health
+from routelab.providers.limits import Limits, Unavailable
+from routelab.providers.pool import ProviderPool
 
 if TYPE_CHECKING:
     from routelab.providers.simulated import SimulatedProvider as SimulatedProvider
@@ -23,9 +27,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Chunk",
+    "Circuit",
     "Completion",
+    "DeadlineError",
     "Estimating",
     "Health",
+    "Limits",
     "Price",
     "Provider",
     "ProviderError",
@@ -33,6 +40,7 @@ __all__ = [
     "Repriceable",
     "SimulatedProvider",
     "Streaming",
+    "Unavailable",
     "simulated_providers",
 ]
 

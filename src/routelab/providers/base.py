@@ -111,6 +111,10 @@ class ProviderError(RuntimeError):
         self.refused = refused
 
 
+class DeadlineError(ProviderError):
+    """A provider, or all that were asked, did not answer in the time there was."""
+
+
 class Provider(Protocol):
     """Whatever answers requests."""
 

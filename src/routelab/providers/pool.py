@@ -1,52 +1,72 @@
-"""The providers that a router may choose from, with what is in flight at each and how each has fared."""
+"""The providers that a router may choose from: what is in flight, how each has fared, and who can be asked now."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import aclosing
+from random import Random
 
 import numpy as np
 from numpy.typing import NDArray
 
 from routelab.errors import RoutelabError
-from routelab.providers.base import Completion, Price, Provider, Repriceable
+from routelab.providers.base import Chunk, Completion, DeadlineError, Price, Provider, Repriceable
+from routelab.providers.breaker import Breaker, Circuit
+from routelab.providers.gate import Gate, Health
+from routelab.providers.limits import Limits, Unavailable
+from routelab.providers.streaming import pieces
+from routelab.providers.waiting import Queue
 from routelab.request import LLMRequest
-
-
-@dataclass(slots=True)
-class Health:
-    """Counters of one provider since it joined the pool."""
-
-    in_flight: int = 0
-    successes: int = 0
-    failures: int = 0
 
 
 class ProviderPool:
     """Providers in the order in which they joined; grows and shrinks at run time, and never is empty.
 
-    ``pool[name]`` and ``name in pool`` go by name; iterating gives the providers themselves.
+    ``pool[name]`` and ``name in pool`` go by name; iterating gives the providers themselves. A provider that keeps
+    failing, or asks to be left alone (``ProviderError.retry_after_s``), cannot be asked for a while (``Circuit``), nor
+    can one whose limits are reached. That holds for whoever asks ``unavailable`` or ``wait``s; ``complete`` and
+    ``stream`` themselves always ask.
 
     Args:
-        providers: at least one, names distinct.
+        providers: at least one, names distinct; one with an attribute ``limits`` (``Limits``) brings its own.
+        limits: name → limits that hold instead.
+        circuit: when a provider is left alone; None means ``Circuit()``.
+        seed: of the jitter in how long it is.
+        clock: seconds that never go back.
 
     Raises:
-        RoutelabError: no provider, or a name twice.
+        RoutelabError: no provider, a name twice, or limits of one that is not there.
 
     >>> from routelab.providers.simulated import simulated_providers
-    >>> pool = ProviderPool(simulated_providers())
+    >>> pool = ProviderPool(simulated_providers(), limits={"mini": Limits(requests_per_minute=500)})
     >>> pool.remove("large")
     >>> [provider.name for provider in pool]
     ['nano', 'mini', 'coder', 'frontier']
     """
 
-    def __init__(self, providers: Iterable[Provider]) -> None:
+    def __init__(
+        self,
+        providers: Iterable[Provider],
+        *,
+        limits: Mapping[str, Limits] | None = None,
+        circuit: Circuit | None = None,
+        seed: int = 0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.circuit, self.clock = circuit or Circuit(), clock
+        self._rng = Random(seed)
         self._providers: dict[str, Provider] = {}
-        self._health: dict[str, Health] = {}
+        self._gates: dict[str, Gate] = {}
+        self._queue = Queue()
+        told = dict(limits or {})
         for provider in providers:
-            self.add(provider)
+            self.add(provider, limits=told.pop(provider.name, None))
         if not self._providers:
             raise RoutelabError("ProviderPool got no provider; give at least one")
+        for name in told:
+            self._known(name)
 
     def __getitem__(self, name: str) -> Provider:
         return self._known(name)[0]
@@ -76,9 +96,9 @@ class ProviderPool:
     @property
     def health(self) -> dict[str, Health]:
         """Name → live counters."""
-        return dict(self._health)
+        return {name: gate.health for name, gate in self._gates.items()}
 
-    def add(self, provider: Provider) -> None:
+    def add(self, provider: Provider, *, limits: Limits | None = None) -> None:
         """Let ``provider`` join, as the last in order.
 
         Raises:
@@ -86,8 +106,10 @@ class ProviderPool:
         """
         if provider.name in self._providers:
             raise RoutelabError(f"the pool already has a provider {provider.name!r}; remove it first, or rename one")
+        own = getattr(provider, "limits", None)
         self._providers[provider.name] = provider
-        self._health[provider.name] = Health()
+        self._gates[provider.name] = Gate(limits or own or Limits(), Breaker(self.circuit, self._rng))
+        self._queue.wake()
 
     def remove(self, name: str) -> None:
         """Let the provider ``name`` go; what it has in flight still arrives.
@@ -98,7 +120,7 @@ class ProviderPool:
         self._known(name)
         if len(self._providers) == 1:
             raise RoutelabError(f"{name!r} is the last provider of the pool; add another before removing it")
-        del self._providers[name], self._health[name]
+        del self._providers[name], self._gates[name]
 
     def reprice(self, name: str, price: Price) -> None:
         """Set the price of the provider ``name``.
@@ -113,36 +135,72 @@ class ProviderPool:
 
     def load(self) -> dict[str, int]:
         """Name → requests in flight."""
-        return {name: health.in_flight for name, health in self._health.items()}
+        return {name: gate.health.in_flight for name, gate in self._gates.items()}
 
     def load_vector(self, names: Sequence[str]) -> NDArray[np.float64]:
         """Requests in flight (len(names),) in the order of ``names``; 0 for a name that is not in the pool."""
         load = self.load()
         return np.array([load.get(name, 0) for name in names], dtype=np.float64)
 
-    async def complete(self, name: str, request: LLMRequest) -> Completion:
+    def unavailable(self, name: str, tokens: int = 0) -> Unavailable | None:
+        """Why the provider ``name`` cannot be asked now for ``tokens`` more, and how long; None where it can be.
+
+        Raises:
+            RoutelabError: there is no provider of that name.
+        """
+        return self._known(name)[1].unavailable(tokens, self.clock)
+
+    async def wait(self, names: Iterable[str], tokens: int = 0, *, timeout_s: float = float("inf")) -> None:
+        """Return as soon as one of the providers ``names`` can be asked for ``tokens`` more; the first come first.
+
+        Raises:
+            RoutelabError: there is no provider of one of the names.
+            ProviderError: none of them can be within ``timeout_s`` seconds; says why for each.
+        """
+        names = [name for name in names if name in self._providers]
+        await self._queue.wait(lambda: {name: self.unavailable(name, tokens) for name in names}, timeout_s)
+
+    async def complete(self, name: str, request: LLMRequest, *, timeout_s: float | None = None) -> Completion:
         """The completion of ``request`` by the provider ``name``; counts load, successes and failures.
 
         Raises:
             RoutelabError: there is no provider of that name.
+            DeadlineError: it did not answer within ``timeout_s`` seconds.
             ProviderError: it did not answer. Whatever a provider raises passes through, counted as a failure.
         """
-        provider, health = self._known(name)
-        health.in_flight += 1
-        try:
-            completion = await provider.complete(request)
-        except Exception:
-            health.failures += 1
-            raise
-        finally:
-            health.in_flight -= 1
-        if completion.error is None:
-            health.successes += 1
-        else:
-            health.failures += 1
-        return completion
+        provider, gate = self._known(name)
+        with gate.call(request, self.clock, self._queue.wake) as call:
+            try:
+                async with asyncio.timeout(timeout_s) as limit:
+                    completion = await provider.complete(request)
+            except TimeoutError:
+                if limit.expired():
+                    raise DeadlineError(f"no answer within {timeout_s:.3g} s") from None
+                raise
+            call.completion = completion
+            return completion
 
-    def _known(self, name: str) -> tuple[Provider, Health]:
+    async def stream(
+        self, name: str, request: LLMRequest, *, first_s: float | None = None, total_s: float | None = None
+    ) -> AsyncGenerator[Chunk | Completion, None]:
+        """The answer of the provider ``name`` piece by piece, and at last its completion; counts as ``complete`` does.
+
+        A provider that cannot stream gives its answer as one chunk. Closing the iterator early tells the provider.
+
+        Raises:
+            RoutelabError: there is no provider of that name.
+            DeadlineError: nothing came within ``first_s`` seconds, or not everything within ``total_s``.
+            ProviderError: it did not answer, or broke off.
+        """
+        provider, gate = self._known(name)
+        with gate.call(request, self.clock, self._queue.wake) as call:
+            async with aclosing(pieces(provider, request, first_s, total_s)) as answer:
+                async for piece in answer:
+                    if isinstance(piece, Completion):
+                        call.completion = piece
+                    yield piece
+
+    def _known(self, name: str) -> tuple[Provider, Gate]:
         if name not in self._providers:
             raise RoutelabError(f"the pool has no provider {name!r}; it has {', '.join(self._providers)}")
-        return self._providers[name], self._health[name]
+        return self._providers[name], self._gates[name]

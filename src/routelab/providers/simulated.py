@@ -28,6 +28,8 @@ from routelab.tables.synthetic_world import (
 class SimulatedProvider:
     """Answers with the quality, cost and latency that its profile says, and grades itself.
 
+    Its text tells the quality, too, so that it is known where the answer comes over HTTP (``routelab proxy``).
+
     The answer depends on ``seed``, the prompt, the ``request_id`` and the requests in flight alone: the same request
     gets the same answer, and the same prompt under another ``request_id`` a fresh draw.
 
@@ -111,15 +113,15 @@ class SimulatedProvider:
 
     def _completion(self, traits: Requests, outcome: Outcomes) -> Completion:
         failed = bool(outcome.failed[0])
-        latency = float(outcome.latency[0])
+        quality, latency = float(outcome.quality[0]), float(outcome.latency[0])
         return Completion(
-            text="" if failed else f"A {TASKS[traits.task[0]]} answer by {self.name}.",
+            text="" if failed else f"A {TASKS[traits.task[0]]} answer by {self.name} of quality {quality:.3f}.",
             provider=self.name,
             input_tokens=int(traits.input_tokens[0]),
             output_tokens=int(outcome.output_tokens[0]),
             cost_usd=float(outcome.cost[0]),
             latency_s=latency,
-            quality=float(outcome.quality[0]),
+            quality=quality,
             error=f"provider {self.name!r} gave no answer within {latency:.0f} s" if failed else None,
         )
 
