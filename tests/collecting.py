@@ -8,9 +8,10 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from routelab import Completion, LLMRequest
+from routelab import Completion, LLMRequest, ProviderPool
 from routelab.collecting import Collected, Patience, Prompts, collect
 from routelab.providers import Price, ProviderError
+from routelab.providers.limits import Limits
 
 QUICK = Patience(concurrency=8, attempts=3, backoff_s=0.001)
 
@@ -27,6 +28,7 @@ class Charging:
 
     def __init__(self, name: str, fault: Callable[[int], Exception | None] = lambda number: None, cost: float = 0.001):
         self.name, self.fault, self.cost = name, fault, cost
+        self.limits = Limits()
         self.asked = Counter[str]()
         self.charged, self.in_flight, self.peak = 0.0, 0, 0
         self.latency_s = 0.001
@@ -51,7 +53,7 @@ class Charging:
             self.in_flight -= 1
 
 
-def run(folder: Path, asked: Prompts, providers: list[Charging], **keywords: object) -> Collected:
+def run(folder: Path, asked: Prompts, providers: list[Charging] | ProviderPool, **keywords: object) -> Collected:
     """Collect with the journal of ``folder``."""
     options = {"patience": QUICK, "progress": False, **keywords}
     return asyncio.run(collect(asked, providers, journal=folder / "journal.jsonl", **options))  # type: ignore[arg-type]

