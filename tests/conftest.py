@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import os
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from pipeline import Pipeline, run_pipeline
+from postgres import MISSING, empty_schema, postgres_server
 from routelab import PerformanceDB
 from routelab.tables.sources import MIRROR
 
@@ -28,6 +30,21 @@ def db() -> Iterator[PerformanceDB]:
     """An empty log in memory."""
     with PerformanceDB("sqlite://") as database:
         yield database
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """URL of a PostgreSQL server of our own; whoever needs it is skipped where it is not installed."""
+    if MISSING is not None:
+        pytest.skip(MISSING)
+    with postgres_server() as url:
+        yield url
+
+
+@pytest.fixture
+def postgres_url(postgres: str, request: pytest.FixtureRequest) -> str:
+    """URL of an empty schema of that server."""
+    return empty_schema(postgres, f"test{zlib.crc32(request.node.nodeid.encode())}")
 
 
 @pytest.fixture(scope="session")

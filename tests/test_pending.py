@@ -22,8 +22,17 @@ PLAIN = RequestFeaturizer(embedder=None, providers=("a", "b")).fit([EASY])
 class Remembering(ThompsonPolicy):
     """Thompson sampling that tells with which age each outcome came."""
 
-    def update(self, x: Features, arm: int, reward: float, cost: float | None = None, *, age: int = 0) -> None:
-        super().update(x, arm, reward, cost, age=age)
+    def update(
+        self,
+        x: Features,
+        arm: int,
+        reward: float,
+        cost: float | None = None,
+        *,
+        age: int | None = None,
+        se: float | None = None,
+    ) -> None:
+        super().update(x, arm, reward, cost, age=age, se=se)
         self.ages = [*getattr(self, "ages", []), age]
 
 

@@ -142,7 +142,8 @@ def test_when_all_fail_one_error_names_each(db: PerformanceDB) -> None:
     router = MLRouter([Answering(name, fails="raises") for name in "abc"], db=db)
     with pytest.raises(ProviderError, match="every provider failed: a: a is down; b: b is down; c: c is down"):
         asyncio.run(router.complete(EASY))
-    assert db.count() == (3, 3)
+    assert db.count() == (4, 4)  # each, and one of them once more
+    assert db.log()["provider"].tolist()[:3] == ["a", "b", "c"]
 
 
 def test_a_policy_fitted_for_other_providers_is_refused() -> None:

@@ -17,6 +17,14 @@ if TYPE_CHECKING:
     from routelab.abtest.shadow import ShadowRouter as ShadowRouter
     from routelab.drift import DriftMonitor as DriftMonitor
     from routelab.errors import RoutelabError as RoutelabError
+    from routelab.evaluators import ChoiceEvaluator as ChoiceEvaluator
+    from routelab.evaluators import ExactEvaluator as ExactEvaluator
+    from routelab.evaluators import Grade as Grade
+    from routelab.evaluators import JudgeCorrection as JudgeCorrection
+    from routelab.evaluators import JudgeEvaluator as JudgeEvaluator
+    from routelab.evaluators import NumericEvaluator as NumericEvaluator
+    from routelab.evaluators import QualityEvaluator as QualityEvaluator
+    from routelab.evaluators import RegexEvaluator as RegexEvaluator
     from routelab.features import RequestFeaturizer as RequestFeaturizer
     from routelab.pareto import find_pareto_optimal as find_pareto_optimal
     from routelab.pareto import pareto_mask as pareto_mask
@@ -62,6 +70,16 @@ _HOMES = {
     "abtest.shadow": ("ShadowRouter",),
     "drift": ("DriftMonitor",),
     "errors": ("RoutelabError",),
+    "evaluators": (
+        "ChoiceEvaluator",
+        "ExactEvaluator",
+        "Grade",
+        "JudgeCorrection",
+        "JudgeEvaluator",
+        "NumericEvaluator",
+        "QualityEvaluator",
+        "RegexEvaluator",
+    ),
     "features": ("RequestFeaturizer",),
     "pareto": ("find_pareto_optimal", "pareto_mask"),
     "performance_db": ("PerformanceDB",),

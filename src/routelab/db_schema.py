@@ -90,13 +90,15 @@ shadows = sa.Table(
     sa.Column("policy_version", sa.Text, nullable=False),
     sa.Column("objective", sa.Text, nullable=False),  # JSON object
 )
-_CREATING = 0x726F7574  # any number that only routelab locks
+_WRITING = 0x726F7574  # any number that only routelab locks
 _LOCK_SECONDS = "30"  # how long SQLite waits for another process' write; `?timeout=` in the URL overrides it
 
 
 def open_engine(url: sa.URL, *, shared_connection: bool) -> sa.Engine:
     """The engine for ``url``; ``shared_connection`` is for a database that lives in memory."""
     options: dict[str, Any] = {"hide_parameters": True}
+    if url.drivername == "postgresql":
+        url = url.set(drivername="postgresql+psycopg")
     if shared_connection:
         options |= {"poolclass": sa.StaticPool, "connect_args": {"check_same_thread": False}}
     sqlite = url.get_backend_name() == "sqlite"
@@ -105,7 +107,9 @@ def open_engine(url: sa.URL, *, shared_connection: bool) -> sa.Engine:
     try:
         engine = sa.create_engine(url, **options)
     except ModuleNotFoundError as error:
-        raise DatabaseError(f"a {url.drivername} store needs the package {error.name!r}; install it") from error
+        raise DatabaseError(
+            f"a {url.drivername} store needs the package {error.name!r}; install routelab[postgres] for PostgreSQL"
+        ) from error
     if sqlite:
         sa.event.listen(engine, "connect", _prepare_sqlite)
     return engine
@@ -133,10 +137,12 @@ def _switch_to_wal(connection: sqlite3.Connection) -> None:
 
 @contextmanager
 def transaction(engine: sa.Engine) -> Iterator[sa.Connection]:
-    """A transaction that writes: committed at the end, rolled back by an exception."""
+    """The only transaction that writes at its time: committed at the end, rolled back by an exception."""
     with engine.begin() as connection:
         if engine.dialect.name == "sqlite":  # lock before reading: a lock taken later fails instead of waiting
             connection.exec_driver_sql("BEGIN IMMEDIATE")
+        else:  # one writer at a time here as well, so that what it reads stays true until it has written
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_WRITING)))
         yield connection
 
 
@@ -146,8 +152,6 @@ def create_schema(connection: sa.Connection, origin: str) -> None:
     Raises:
         DatabaseError: the store ``origin`` has another schema version, or such tables that are not ours.
     """
-    if connection.dialect.name == "postgresql":  # CREATE … IF NOT EXISTS fails when two processes run it at once
-        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_CREATING)))
     present = set(sa.inspect(connection).get_table_names()) & set(metadata.tables)
     if present and schema_version.name not in present:
         raise DatabaseError(

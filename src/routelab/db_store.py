@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import atexit
+import logging
 import weakref
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from threading import RLock
+from threading import Lock, RLock, current_thread
 from typing import Self, get_args
 
 import sqlalchemy as sa
 
+from routelab.db_group_commit import GroupCommit
+from routelab.db_rows import Prompts, Row
 from routelab.db_schema import create_schema, open_engine, transaction
-from routelab.db_writing import Prompts, Row, insert_rows
+from routelab.db_writing import Queued, Refusal, insert_rows
 from routelab.errors import DatabaseError
+
+_log = logging.getLogger(__name__)
+_REFUSED_KEPT = 10_000
 
 
 class Store:
@@ -29,8 +36,9 @@ class Store:
             raise DatabaseError(f"PerformanceDB.prompts is {prompts!r}; give one of {', '.join(get_args(Prompts))}")
         self.batch_size, self.prompts = batch_size, prompts
         self._lock = RLock()
-        self._queued: defaultdict[str, list[Row]] = defaultdict(list)  # by name of their table
-        self._closed = False
+        self._rows = GroupCommit(self._write, batch_size)
+        self._refused: list[Refusal] = []  # of which nobody was told yet
+        self._refusing = Lock()
         try:
             parsed = sa.make_url(url)
         except sa.exc.ArgumentError:
@@ -49,33 +57,34 @@ class Store:
         atexit.register(_close, weakref.ref(self))
 
     def flush(self) -> None:
-        """Write the queue in one transaction; on disk when this returns.
+        """Wait until all that was recorded before is on disk; callers at the same time share one transaction.
 
         Raises:
-            DatabaseError: the store failed, and the queue is kept for a later flush; or rows were refused
-                (a decision id twice, an outcome of an unknown decision, a second, different outcome or variant): these
-                are dropped and named, all others are written. The same outcome or exposure again is no error.
+            DatabaseError: the store failed, and the rows are kept and tried again every second; or rows that this
+                thread or asyncio task recorded were refused (a decision id again with another content, an outcome of
+                an unknown decision, a second, different outcome or variant): these are dropped and named, all others
+                are written. The same row again is no error.
         """
-        with self._lock:
-            if not self._queued:
-                return
-            with self._writing() as connection:
-                refused = insert_rows(connection, self._queued)
-            self._queued.clear()
-        if refused:
-            named = "; ".join(refused[:5]) + ("; …" if len(refused) > 5 else "")
-            raise DatabaseError(f"{self!r} refused {len(refused)} rows, all others are written: {named}")
+        self._rows.written().result()
+        self._raise_refused(_caller())
+
+    async def saved(self) -> None:
+        """What :meth:`flush` does, without holding up the event loop."""
+        await asyncio.wrap_future(self._rows.written())
+        self._raise_refused(_caller())
 
     def close(self) -> None:
-        """Flush and let go of the store; stays open when the store failed, so that nothing queued is lost."""
-        with self._lock:
-            try:
-                if not self._closed:
-                    self.flush()
-            finally:
-                if not self._queued:
-                    self._closed = True
-                    self._engine.dispose()
+        """Flush and let go of the store; stays open when the store failed, so that nothing queued is lost.
+
+        Raises:
+            DatabaseError: as :meth:`flush`, and for all rows refused of which nobody was told yet.
+        """
+        try:
+            self._rows.written().result()
+        finally:
+            if self._rows.close():
+                self._engine.dispose()
+        self._raise_refused(None)
 
     def __enter__(self) -> Self:
         """The database itself."""
@@ -88,13 +97,28 @@ class Store:
     def __repr__(self) -> str:
         return f"PerformanceDB({self._origin!r})"
 
-    def _queue(self, table: str, rows: Sequence[Row]) -> None:
-        with self._lock:
-            self._check_open()
-            if rows:
-                self._queued[table].extend(rows)
-            if sum(map(len, self._queued.values())) >= self.batch_size:
-                self.flush()
+    def _queue(self, table: str, rows: Iterable[Row]) -> None:
+        caller = _caller()
+        self._rows.put([Queued(table, row, caller) for row in rows])
+
+    def _write(self, queued: list[Queued]) -> None:
+        by_table: defaultdict[str, list[Queued]] = defaultdict(list)
+        for item in queued:
+            by_table[item.table].append(item)
+        with self._writing() as connection:
+            refused = insert_rows(connection, by_table)
+        if refused:
+            with self._refusing:
+                self._refused = (self._refused + refused)[-_REFUSED_KEPT:]
+            _log.warning("%r refused %d rows: %s", self, len(refused), _named(refused))
+
+    def _raise_refused(self, caller: object) -> None:
+        """Tell ``caller`` of its refused rows; None is told of everybody's."""
+        with self._refusing:
+            mine = [refusal for refusal in self._refused if caller in (None, refusal.caller)]
+            self._refused = [refusal for refusal in self._refused if caller not in (None, refusal.caller)]
+        if mine:
+            raise DatabaseError(f"{self!r} refused {len(mine)} rows, all others are written: {_named(mine)}")
 
     @contextmanager
     def _reading(self) -> Iterator[sa.Connection]:
@@ -123,8 +147,20 @@ class Store:
             ) from error
 
     def _check_open(self) -> None:
-        if self._closed:
+        if self._rows.closed:
             raise DatabaseError(f"{self!r} is closed; open it anew")
+
+
+def _caller() -> object:
+    """Who is told what became of the rows recorded now: the asyncio task, else the thread."""
+    try:
+        return asyncio.current_task() or current_thread()
+    except RuntimeError:  # no event loop runs in this thread
+        return current_thread()
+
+
+def _named(refused: list[Refusal]) -> str:
+    return "; ".join(refusal.reason for refusal in refused[:5]) + ("; …" if len(refused) > 5 else "")
 
 
 def _close(reference: weakref.ref[Store]) -> None:

@@ -2,146 +2,162 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import asdict, fields
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from itertools import islice
-from operator import itemgetter
-from typing import Any, Literal
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from routelab.db_records import Decision, Outcome
+from routelab.db_rows import Row
 from routelab.db_schema import decisions, drifts, exposures, outcomes, shadows
 from routelab.drift import Drift
-from routelab.errors import DatabaseError
 
-Prompts = Literal["hashed", "stored", "omitted"]
-Row = dict[str, Any]
-_OUTCOME_FIELDS = tuple(field.name for field in fields(Outcome))
-# The same feedback delivered twice carries two arrival times.
-_CONTENT = [name for name in _OUTCOME_FIELDS if name not in ("decision_id", "observed_at")]
-_content = itemgetter(*_CONTENT)
-_IDS_PER_QUERY = 1_000
+_ROWS_PER_STATEMENT = 1_000
 
 
-def decision_row(decision: Decision, prompts: Prompts = "hashed") -> Row:
-    """``decision`` as the ``decisions`` table holds it; raises where JSON cannot hold its objective."""
-    row = {column.name: getattr(decision, column.name) for column in decisions.columns}
-    try:
-        row["objective"] = json.dumps(dict(decision.objective), sort_keys=True, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise DatabaseError(
-            f"Decision.objective is {decision.objective!r}, which JSON cannot hold ({error}); "
-            "give finite numbers, text, None, lists and mappings of them"
-        ) from error
-    row["providers"] = json.dumps(decision.providers)
-    row["probabilities"] = json.dumps(decision.probabilities)
-    row["features"] = decision.features.astype("<f4").tobytes()
-    return row | _kept_of_prompt(decision, prompts)
+class Queued(NamedTuple):
+    """A row, the name of its table, and who is told when the log refuses it."""
+
+    table: str
+    row: Row
+    caller: object = None
 
 
-def _kept_of_prompt(decision: Decision, prompts: Prompts) -> Row:
-    """The text and its hash, as far as ``prompts`` lets them into the store."""
-    text, digest = decision.prompt or None, decision.prompt_sha256
-    if text is not None and digest is None:
-        digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-    if text is not None:  # no store holds NUL and lone surrogates, which a request may hold
-        text = text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
-    return {
-        "prompt": text if prompts == "stored" else None,
-        "prompt_sha256": None if prompts == "omitted" else digest,
-    }
+class Refusal(NamedTuple):
+    """Why the log refused a row, and who is told."""
+
+    caller: object
+    reason: str
 
 
-def outcome_row(outcome: Outcome) -> Row:
-    """``outcome`` as the ``outcomes`` table holds it."""
-    return {name: getattr(outcome, name) for name in _OUTCOME_FIELDS}
+@dataclass(frozen=True)
+class _Kind:
+    """A table whose rows are written once.
+
+    Args:
+        table: takes the rows.
+        key: a row's name in the log, as columns.
+        content: columns that must agree where the same key comes again.
+        conflict: what is said where they do not, a format of the row and the content ``held``.
+    """
+
+    table: sa.Table
+    key: tuple[str, ...]
+    content: tuple[str, ...]
+    conflict: str
+
+    def key_of(self, row: Mapping[str, Any]) -> tuple[Any, ...]:
+        return tuple(row[name] for name in self.key)
+
+    def content_of(self, row: Mapping[str, Any]) -> tuple[Any, ...]:
+        return tuple(row[name] for name in self.content)
 
 
-def insert_rows(connection: sa.Connection, rows: Mapping[str, Iterable[Row]]) -> list[str]:
-    """Write rows, by name of their table, within the caller's transaction.
+def _all_but(table: sa.Table, *names: str) -> tuple[str, ...]:
+    return tuple(column.name for column in table.columns if column.name not in names)
 
-    The log is append-only: what is there stays, so an id known once stays known.
+
+_KINDS = (
+    _Kind(
+        exposures,
+        ("experiment", "unit_id"),
+        ("variant",),
+        "unit {unit_id!r} of experiment {experiment!r} was exposed to {held[0]!r}, not to {variant!r}; "
+        "the first one stays",
+    ),
+    _Kind(
+        decisions,
+        ("decision_id",),
+        _all_but(decisions, "decision_id"),
+        "decision_id {decision_id!r} is in the log already; give each decision a new id",
+    ),
+    _Kind(  # after the decisions that they refer to
+        outcomes,
+        ("decision_id",),
+        _all_but(outcomes, "decision_id", "observed_at"),  # the same feedback delivered twice carries two arrival times
+        "decision_id {decision_id!r} has another outcome already; the first one stays",
+    ),
+    _Kind(
+        shadows,
+        ("decision_id",),
+        _all_but(shadows, "decision_id"),
+        "decision_id {decision_id!r} of a shadow is in the log already; give each decision a new id",
+    ),
+)
+
+
+def insert_rows(connection: sa.Connection, queued: Mapping[str, Iterable[Queued]]) -> list[Refusal]:
+    """Write rows, by name of their table, within the caller's transaction, which no other writer shares in time.
+
+    The log is append-only: what is there stays, so an id known once stays known. The same row again is no error.
 
     Returns:
-        One sentence for each row that the log refused; all other rows are written.
+        A refusal for each row that contradicts the log; all other rows are written.
     """
-    refused: list[str] = []
-    for table, insert in _INSERTS.items():
-        for batch in _batches(rows.get(table, ())):
-            insert(connection, batch, refused)
+    refused: list[Refusal] = []
+    for kind in _KINDS:
+        for batch in _batches(queued.get(kind.table.name, ())):
+            accepted = [item.row for item in _accepted(connection, kind, batch, refused)]
+            if accepted:
+                _insert(connection, kind.table, accepted)
     return refused
 
 
-def _batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
-    iterator = iter(rows)
-    while batch := list(islice(iterator, _IDS_PER_QUERY)):
+def _batches(queued: Iterable[Queued]) -> Iterator[list[Queued]]:
+    iterator = iter(queued)
+    while batch := list(islice(iterator, _ROWS_PER_STATEMENT)):
         yield batch
 
 
-def _insert_decisions(connection: sa.Connection, rows: Collection[Row], refused: list[str]) -> None:
-    query = sa.select(decisions.c.decision_id).where(decisions.c.decision_id.in_(_ids(rows)))
-    taken = set(connection.scalars(query))
-    accepted = []
-    for row in rows:
-        if row["decision_id"] in taken:
-            refused.append(f"decision_id {row['decision_id']!r} is in the log already; give each decision a new id")
-        else:
-            taken.add(row["decision_id"])
-            accepted.append(row)
-    if accepted:
-        connection.execute(sa.insert(decisions), accepted)
+def _accepted(connection: sa.Connection, kind: _Kind, batch: list[Queued], refused: list[Refusal]) -> Iterator[Queued]:
+    """The rows that are new; those that contradict an earlier one are ``refused``."""
+    held = _held(connection, kind, batch)
+    known = _known_decisions(connection, batch) if kind.table is outcomes else None
+    for item in batch:
+        key, content = kind.key_of(item.row), kind.content_of(item.row)
+        if known is not None and key[0] not in known:
+            reason = f"outcome of unknown decision_id {key[0]!r}; record and flush the decision first"
+            refused.append(Refusal(item.caller, reason))
+        elif key not in held:
+            held[key] = content
+            yield item
+        elif held[key] != content:
+            refused.append(Refusal(item.caller, kind.conflict.format(**item.row, held=held[key])))
 
 
-def _insert_outcomes(connection: sa.Connection, rows: Collection[Row], refused: list[str]) -> None:
-    columns = (outcomes.c[name] for name in ("observed_at", *_CONTENT))
-    query = sa.select(decisions.c.decision_id, *columns).outerjoin_from(decisions, outcomes)
-    query = query.where(decisions.c.decision_id.in_(_ids(rows)))
-    # What each known decision has got; an outcome always has an observed_at.
-    held: dict[str, tuple[Any, ...] | None] = {
-        decision_id: None if observed_at is None else tuple(content)
-        for decision_id, observed_at, *content in connection.execute(query).all()
-    }
-    accepted = []
-    for row in rows:
-        decision_id = row["decision_id"]
-        if decision_id not in held:
-            refused.append(f"outcome of unknown decision_id {decision_id!r}; record and flush the decision first")
-        elif held[decision_id] is None:
-            held[decision_id] = _content(row)
-            accepted.append(row)
-        elif held[decision_id] != _content(row):
-            refused.append(f"decision_id {decision_id!r} has another outcome already; the first one stays")
-    if accepted:
-        connection.execute(sa.insert(outcomes), accepted)
+def _held(connection: sa.Connection, kind: _Kind, batch: list[Queued]) -> dict[tuple[Any, ...], tuple[Any, ...]]:
+    """What the log holds under the keys of ``batch``: content by key."""
+    query = sa.select(*(kind.table.c[name] for name in kind.key + kind.content))
+    for name in kind.key:
+        query = query.where(_among(connection, kind.table.c[name], [item.row[name] for item in batch]))
+    parts = len(kind.key)
+    return {tuple(row[:parts]): tuple(row[parts:]) for row in connection.execute(query)}
 
 
-def _insert_exposures(connection: sa.Connection, rows: Collection[Row], refused: list[str]) -> None:
-    table = exposures.c
-    query = sa.select(table.experiment, table.unit_id, table.variant)
-    for column in (table.experiment, table.unit_id):
-        query = query.where(column.in_({row[column.name] for row in rows}))
-    held = {(experiment, unit): variant for experiment, unit, variant in connection.execute(query)}
-    accepted = []
-    for row in rows:
-        experiment, unit, variant = row["experiment"], row["unit_id"], row["variant"]
-        if (experiment, unit) not in held:
-            held[experiment, unit] = variant
-            accepted.append(row)
-        elif held[experiment, unit] != variant:
-            refused.append(
-                f"unit {unit!r} of experiment {experiment!r} was exposed to {held[experiment, unit]!r}, not to "
-                f"{variant!r}; the first one stays"
-            )
-    if accepted:
-        connection.execute(sa.insert(exposures), accepted)
+def _known_decisions(connection: sa.Connection, batch: list[Queued]) -> set[str]:
+    ids = [item.row["decision_id"] for item in batch]
+    query = sa.select(decisions.c.decision_id).where(_among(connection, decisions.c.decision_id, ids))
+    return set(connection.scalars(query))
 
 
-def _insert_shadows(connection: sa.Connection, rows: Collection[Row], _refused: list[str]) -> None:
-    names = [column.name for column in shadows.columns]
-    connection.execute(sa.insert(shadows), [{name: row[name] for name in names} for row in rows])
+def _among(connection: sa.Connection, column: sa.Column[str], values: list[str]) -> sa.ColumnElement[bool]:
+    """Whether ``column`` is one of ``values``; PostgreSQL takes them as one parameter, twice as fast."""
+    if connection.dialect.name == "postgresql":
+        return column == sa.any_(sa.literal(values, sa.ARRAY(sa.Text)))
+    return column.in_(values)
+
+
+def _insert(connection: sa.Connection, table: sa.Table, rows: Sequence[Row]) -> None:
+    if connection.dialect.name != "postgresql":
+        connection.execute(sa.insert(table), rows)
+        return
+    # one statement with an array for each column takes half the time of a statement for each row
+    columns = [table.c[name] for name in rows[0]]
+    names = ", ".join(column.name for column in columns)
+    arrays = ", ".join(f"%s::{column.type.compile(connection.dialect)}[]" for column in columns)
+    values = tuple([row[column.name] for row in rows] for column in columns)
+    connection.exec_driver_sql(f"INSERT INTO {table.name} ({names}) SELECT * FROM unnest({arrays})", values)
 
 
 def insert_drift(
@@ -150,15 +166,3 @@ def insert_drift(
     """Write one drift within the caller's transaction."""
     found = {"detected_at": detected_at, "decisions": decisions, "policy_version": policy_version}
     connection.execute(sa.insert(drifts), asdict(drift) | found)
-
-
-def _ids(rows: Collection[Row]) -> list[str]:
-    return [row["decision_id"] for row in rows]
-
-
-_INSERTS: dict[str, Callable[[sa.Connection, Collection[Row], list[str]], None]] = {
-    "exposures": _insert_exposures,
-    "decisions": _insert_decisions,
-    "outcomes": _insert_outcomes,  # after the decisions that they refer to
-    "shadows": _insert_shadows,
-}

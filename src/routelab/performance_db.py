@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from routelab.db_experiments import Exposure, read_experiment, read_exposures, read_shadows
 from routelab.db_reading import TrainingData, read_drifts, read_log, read_training_data
 from routelab.db_records import Decision, Outcome, new_decision_id
+from routelab.db_rows import decision_row, outcome_row, shadow_row
 from routelab.db_schema import decisions, outcomes
 from routelab.db_store import Store
 from routelab.db_table import RecordedTable, table_decisions, table_outcomes
-from routelab.db_writing import decision_row, insert_drift, insert_rows, outcome_row
+from routelab.db_writing import Queued, insert_drift, insert_rows
 from routelab.drift import Drift
 from routelab.errors import DatabaseError
 
@@ -59,7 +60,7 @@ class PerformanceDB(Store):
 
     def record_decisions(self, decisions: Iterable[Decision]) -> None:
         """Queue decisions; raises as :meth:`flush` does."""
-        self._queue("decisions", [decision_row(decision, self.prompts) for decision in decisions])
+        self._queue("decisions", (decision_row(decision, self.prompts) for decision in decisions))
 
     def record_outcome(self, outcome: Outcome) -> None:
         """Queue one outcome; raises as :meth:`flush` does."""
@@ -67,7 +68,7 @@ class PerformanceDB(Store):
 
     def record_outcomes(self, outcomes: Iterable[Outcome]) -> None:
         """Queue outcomes; raises as :meth:`flush` does."""
-        self._queue("outcomes", [outcome_row(outcome) for outcome in outcomes])
+        self._queue("outcomes", map(outcome_row, outcomes))
 
     def record_exposure(self, exposure: Exposure) -> None:
         """Queue one exposure; raises as :meth:`flush` does."""
@@ -75,7 +76,7 @@ class PerformanceDB(Store):
 
     def record_shadow(self, shadow: str, decision: Decision) -> None:
         """Queue what the router called ``shadow`` would have chosen; raises as :meth:`flush` does."""
-        self._queue("shadows", [decision_row(decision) | {"shadow": shadow}])
+        self._queue("shadows", [shadow_row(shadow, decision)])
 
     def record_table(
         self, table: RecordedTable, X: NDArray[np.floating[Any]], *, feature_set: str, policy: str = "table"
@@ -96,11 +97,14 @@ class PerformanceDB(Store):
         """
         if len(X) != len(table.prompt_ids):
             raise DatabaseError(f"X has {len(X)} rows, the table has {len(table.prompt_ids)}; give one per prompt")
-        new = map(decision_row, table_decisions(table, X, feature_set, policy))
-        results = map(outcome_row, table_outcomes(table, feature_set, policy))
+        cells = {
+            "decisions": map(decision_row, table_decisions(table, X, feature_set, policy)),
+            "outcomes": map(outcome_row, table_outcomes(table, feature_set, policy)),
+        }
         with self._writing() as connection:
-            if refused := insert_rows(connection, {"decisions": new, "outcomes": results}):
-                raise DatabaseError(f"{self!r}: {refused[0]}; nothing was written, give another policy name")
+            queued = {name: (Queued(name, row) for row in rows) for name, rows in cells.items()}
+            if refused := insert_rows(connection, queued):
+                raise DatabaseError(f"{self!r}: {refused[0].reason}; nothing was written, give another policy name")
 
     def record_drift(self, drift: Drift, *, detected_at: float, decisions: int, policy_version: str = "") -> None:
         """Log a drift at once: when it was detected (unix seconds), and after how many decisions of the router."""

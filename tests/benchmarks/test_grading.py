@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import time
 
+import numpy as np
+import pytest
+from scipy import stats
+
+from judging import WORLDS
+from routelab import ForestBanditPolicy, JudgeCorrection, LinTSPolicy, LinUCBPolicy, ThompsonPolicy
+from routelab.policies import Policy
 from test_evaluators import EVALUATORS, PIECES, REFERENCES, grade
+from test_judge_correction import intervals
+from uncertain import Problem, constant, linear, saved
 
 
 def test_a_megabyte_is_graded_in_a_second() -> None:
@@ -17,3 +26,50 @@ def test_a_megabyte_is_graded_in_a_second() -> None:
             worst = max(worst, (time.process_time() - begin, type(evaluator).__name__, piece))
     print(f"\nthe slowest megabyte: {worst[0]:.2f} s, {worst[1]} on {worst[2]!r}", end="")
     assert worst[0] < 1.0
+
+
+@pytest.mark.parametrize("labels", [50, 100, 200])
+@pytest.mark.parametrize("world", WORLDS)
+def test_the_corrected_mean_covers_the_truth(world: str, labels: int) -> None:
+    covered, width, error = intervals(world, labels, 2_000).T
+    low, high = stats.binomtest(int(covered.sum()), len(covered)).proportion_ci(method="wilson")
+    bias, spread = error.mean(), 2.0 * error.std() / np.sqrt(len(error))
+    print(
+        f"\n{world}, {labels} labels of 2,000: 95 % interval covers {covered.mean():.4f} [{low:.4f}, {high:.4f}]",
+        end="",
+    )
+    print(f", {width.mean():.2f} as wide as the labels alone, bias {bias:+.4f} ± {spread:.4f}", end="")
+    assert 0.93 <= covered.mean() <= 0.97
+    assert width.max() <= 1.0 + 1e-9
+    assert abs(bias) <= 1.5 * spread
+
+
+@pytest.mark.parametrize("labels", [20, 50, 100, 200])
+@pytest.mark.parametrize("world", WORLDS)
+def test_a_correction_is_as_uncertain_as_it_says(world: str, labels: int) -> None:
+    errors, squares, said = [], [], []
+    for seed in range(1_000):
+        rng = np.random.default_rng(seed)
+        correction = JudgeCorrection.fit(*WORLDS[world](rng, labels))
+        judged, human = WORLDS[world](rng, 500)
+        quality, se = np.array([correction.correct(score) for score in judged]).T
+        errors.append((quality - human).mean())
+        squares.append(((quality - human) ** 2).mean())
+        said.append((se**2).mean())
+    ratio, spread = np.mean(squares) / np.mean(said), 2.0 * np.std(errors) / np.sqrt(len(errors))
+    print(f"\n{world}, {labels} labels: squared error {ratio:.3f} of what is said", end="")
+    print(f", bias {np.mean(errors):+.4f} ± {spread:.4f}", end="")
+    assert 0.9 <= ratio <= (1.25 if labels == 20 else 1.1)
+    assert abs(np.mean(errors)) <= 0.02
+
+
+@pytest.mark.parametrize(
+    ("policy", "problem"),
+    [(ThompsonPolicy(), constant), (LinUCBPolicy(), linear), (LinTSPolicy(), linear), (ForestBanditPolicy(), linear)],
+    ids=["Thompson", "LinUCB", "LinTS", "forest bandit"],
+)
+def test_regret_with_standard_errors_told_and_ignored(policy: Policy, problem: Problem) -> None:
+    ignored, told, error = saved(policy, problem, seeds=40, rounds=3_000)
+    print(f"\n{policy}: regret {ignored:.1f} ignored, {told:.1f} told", end="")
+    print(f", difference {ignored - told:+.1f} ± {2 * error:.1f} (2 SE of 40 pairs)", end="")
+    assert ignored - told >= (-2.0 if isinstance(policy, ThompsonPolicy) else 3.0) * error

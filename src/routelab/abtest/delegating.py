@@ -10,9 +10,10 @@ from typing import Any
 from routelab.db_records import new_decision_id
 from routelab.errors import ExperimentError
 from routelab.performance_db import PerformanceDB
+from routelab.policies import Objective
 from routelab.providers import Completion, Price, Provider
 from routelab.request import LLMRequest
-from routelab.routers import OnlineMLRouter, Router, RoutingDecision, RoutingResult
+from routelab.routers import OnlineMLRouter, Router, RoutingDecision, RoutingResult, Streamed
 
 
 class DelegatingRouter(ABC):
@@ -39,21 +40,32 @@ class DelegatingRouter(ABC):
     def _decider(self, decision_id: str) -> Router:
         """The router that made a decision; any, which asks the log, where none remembers it."""
 
-    def decide(self, request: LLMRequest) -> RoutingDecision:
+    def decide(self, request: LLMRequest, *, objective: Objective | None = None) -> RoutingDecision:
         """Choose a provider; the decision is recorded, nothing is executed."""
         router, entered = self._enter(request)
-        self.last_decision = router.decide(entered)
+        self.last_decision = router.decide(entered, objective=objective)
         return self.last_decision
 
     async def route(self, request: LLMRequest) -> Provider:
         """The provider that should answer ``request``; the decision is recorded, its id is in ``last_decision``."""
         return self.decide(request).provider
 
-    async def complete(self, request: LLMRequest) -> tuple[RoutingDecision, Completion]:
+    async def complete(
+        self, request: LLMRequest, *, objective: Objective | None = None, deadline_s: float | None = None
+    ) -> tuple[RoutingDecision, Completion]:
         """Route ``request`` and have it answered; see ``Router.complete``."""
         router, entered = self._enter(request)
-        self.last_decision, completion = await router.complete(entered)
+        self.last_decision, completion = await router.complete(entered, objective=objective, deadline_s=deadline_s)
         return self.last_decision, completion
+
+    async def stream(
+        self, request: LLMRequest, *, objective: Objective | None = None, deadline_s: float | None = None
+    ) -> Streamed:
+        """The same, piece by piece; see ``Router.stream``."""
+        router, entered = self._enter(request)
+        streamed = await router.stream(entered, objective=objective, deadline_s=deadline_s)
+        self.last_decision = streamed.decision
+        return streamed
 
     async def route_and_learn(self, request: LLMRequest) -> RoutingResult:
         """The same, and graded where the router is an ``OnlineMLRouter`` with a grader."""

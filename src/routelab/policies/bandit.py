@@ -41,11 +41,12 @@ class Bandit(Policy):
         self.clock_ += 1
         self.open_ += 1
 
-    def _check(self, arm: int, reward: float, cost: float | None, age: int | None) -> None:
+    def _check(self, arm: int, reward: float, cost: float | None, age: int | None, se: float | None) -> None:
         """Refuse an outcome that cannot be.
 
         Raises:
-            PolicyError: the arm is unknown, the reward outside [0, 1], the cost negative, or the age no number ≥ 0.
+            PolicyError: the arm is unknown, the reward outside [0, 1], the cost or standard error negative, or the age
+                no number ≥ 0.
         """
         if not (isinstance(arm, int | np.integer) and 0 <= arm < len(self.providers_)):
             self.check_fitted()
@@ -56,6 +57,8 @@ class Bandit(Policy):
             raise PolicyError(f"cost {cost!r} is no number ≥ 0 in USD")
         if age is not None and not age >= 0:
             raise PolicyError(f"age {age!r} is no number of decisions ≥ 0")
+        if se is not None and not (is_finite(se) and se >= 0.0):
+            raise PolicyError(f"se {se!r} is no standard error ≥ 0 of a reward")
 
     def _arrived(self, age: int | None) -> None:
         """Count an outcome; one that nobody counted the decision of is a decision, too."""
@@ -78,6 +81,7 @@ class Bandit(Policy):
         rewards: Sequence[float] | Floats,
         costs: Sequence[float] | Floats | None = None,
         ages: Sequence[int] | None = None,
+        ses: Sequence[float] | Floats | None = None,
     ) -> None:
         """Learn m outcomes in their order.
 
@@ -87,10 +91,12 @@ class Bandit(Policy):
             rewards: (m,) in [0, 1].
             costs: (m,) USD, NaN = unknown, or None.
             ages: (m,) decisions made since each, or None for none.
+            ses: (m,) standard errors of the rewards, NaN = certain, or None.
 
         Raises:
             PolicyError: an outcome is refused; those before it are learned.
         """
         for row, (x, arm, reward) in enumerate(zip(X, arms, rewards, strict=True)):
             cost = None if costs is None or math.isnan(costs[row]) else float(costs[row])
-            self.update(x, int(arm), float(reward), cost, age=None if ages is None else int(ages[row]))
+            se = None if ses is None or math.isnan(ses[row]) else float(ses[row])
+            self.update(x, int(arm), float(reward), cost, age=None if ages is None else int(ages[row]), se=se)

@@ -75,11 +75,19 @@ class Policy(BaseEstimator):
         """Estimates of every arm for (n, p) features."""
 
     def update(
-        self, x: Features, arm: int, reward: float, cost: float | None = None, *, age: int | None = None
+        self,
+        x: Features,
+        arm: int,
+        reward: float,
+        cost: float | None = None,
+        *,
+        age: int | None = None,
+        se: float | None = None,
     ) -> None:
         """Learn from one outcome of the chosen arm, whose decision is ``age`` decisions ago; only bandits can.
 
-        Whoever counts decisions gives the age; None is for the latest one, or for one that nobody counted.
+        Whoever counts decisions gives the age; None is for the latest one, or for one that nobody counted. ``se`` is
+        the standard error of a reward that is not certain, such as a judge's grade: it counts for that much less.
         """
         raise PolicyError(f"{type(self).__name__} learns by `fit` only; use a bandit policy for `update`")
 

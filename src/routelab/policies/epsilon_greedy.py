@@ -65,10 +65,17 @@ class EpsilonGreedyPolicy(Policy):
         self.base_.fit(data.X, data.quality, data.cost, data.latency, providers=data.providers)
 
     def update(
-        self, x: Features, arm: int, reward: float, cost: float | None = None, *, age: int | None = None
+        self,
+        x: Features,
+        arm: int,
+        reward: float,
+        cost: float | None = None,
+        *,
+        age: int | None = None,
+        se: float | None = None,
     ) -> None:
         """Let the base policy learn one outcome."""
-        self.base_.update(x, arm, reward, cost, age=age)
+        self.base_.update(x, arm, reward, cost, age=age, se=se)
 
     def add_provider(self, name: str, *, quality: float = 0.5, cost: float = 0.0, latency: float | None = None) -> Self:
         """Add an arm to the base policy."""

@@ -105,11 +105,13 @@ class ForestBanditPolicy(LinTSPolicy):
         known, paid, least = self._forest_says(x[None, :])
         return quality + known[0], np.maximum(cost + paid[0], least[0]), deviation
 
-    def _learn(self, x: Features, z: Floats, arm: int, reward: float, cost: float | None, age: int) -> None:
+    def _learn(
+        self, x: Features, z: Floats, arm: int, reward: float, cost: float | None, age: int, blur: float
+    ) -> None:
         """Learn what the forest did not expect."""
         known, paid, _ = self._forest_says(x[None, :])
         rest = None if cost is None else cost - float(paid[0, arm])
-        super()._learn(x, z, arm, reward - float(known[0, arm]), rest, age)
+        super()._learn(x, z, arm, reward - float(known[0, arm]), rest, age, blur)
 
     def remove_provider(self, name: str) -> Self:
         """Remove an arm and what it learned; PolicyError where it is unknown or the last."""

@@ -140,11 +140,13 @@ class LinearArms:
             variance = np.minimum(variance / np.maximum(self.forgetting**gap, _LEAST), most)
         return np.asarray(variance + np.minimum(self._walk * gap, 1.0 / LEVEL_PRECISION))
 
-    def learn(self, z: Floats, arm: int, reward: float, cost: float | None, age: int, clock: int) -> None:
-        """One outcome of ``arm`` for the input (d,), whose decision is ``age`` decisions ago."""
+    def learn(self, z: Floats, arm: int, reward: float, cost: float | None, age: int, clock: int, blur: float) -> None:
+        """One outcome of ``arm`` for the input (d,), ``age`` decisions ago; ``blur``: standard error of the reward."""
         self._advance(arm, clock)
         block, d = self._table[arm], len(z)
         noise = 1.0 if not age else 1.0 / max(self.forgetting**age, _LEAST) + self.wander * age
+        if blur:  # of the cost, too, though it is certain: both share the covariance
+            noise += (blur / self.sigma.item(arm)) ** 2
         products = block.dot(z)
         g = products[:d]
         total = noise + g.dot(z)
@@ -168,8 +170,7 @@ class LinearArms:
 
     def _advance(self, arm: int, clock: int) -> None:
         """Let the evidence of one arm fade, and its level walk, up to now."""
-        gap = clock - self.stamps.item(arm)
-        if not gap:
+        if not (gap := clock - self.stamps.item(arm)):
             return
         self.stamps[arm] = clock
         P, A = self.covariance[arm], self.precision[arm]
@@ -237,9 +238,8 @@ class LinearArms:
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Everything, as ``restore`` takes it."""
-        levels = np.array(self.levels).reshape(-1, 2)
         own = {name: getattr(self, name) for name in (*_AXIS_OF_ARMS, "scale")}
-        return own | {"levels": levels, "norm": np.array(self.norm)}
+        return own | {"levels": np.array(self.levels).reshape(-1, 2), "norm": np.array(self.norm)}
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Inverse of ``arrays``."""

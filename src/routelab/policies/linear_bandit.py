@@ -99,21 +99,31 @@ class LinearBandit(Bandit):
         warm_start(self.arms_, np.column_stack([np.ones(len(data.X)), self._components(data.X)]), quality, cost)
 
     def update(
-        self, x: Features, arm: int, reward: float, cost: float | None = None, *, age: int | None = None
+        self,
+        x: Features,
+        arm: int,
+        reward: float,
+        cost: float | None = None,
+        *,
+        age: int | None = None,
+        se: float | None = None,
     ) -> None:
-        """Learn one outcome of ``arm``: a reward in [0, 1] and, where known, a cost in USD.
+        """Learn one outcome of ``arm``: a reward in [0, 1], its standard error and, where known, a cost in USD.
 
         Raises:
             PolicyError: the arm is unknown, a value out of range, or the features (p,) are of another width or not
                 finite; nothing is learned then.
         """
-        self._check(arm, reward, cost, age)
+        self._check(arm, reward, cost, age, se)
         z = self._input(x)
         self._arrived(age)
-        self._learn(x, z, arm, self._unflipped(reward), cost, age or 0)
+        blur = se / (1.0 - 2.0 * self.flip_share) if se else 0.0
+        self._learn(x, z, arm, self._unflipped(reward), cost, age or 0, blur)
 
-    def _learn(self, x: Features, z: Floats, arm: int, reward: float, cost: float | None, age: int) -> None:
-        self.arms_.learn(z, arm, reward, cost, age, self.clock_)
+    def _learn(
+        self, x: Features, z: Floats, arm: int, reward: float, cost: float | None, age: int, blur: float
+    ) -> None:
+        self.arms_.learn(z, arm, reward, cost, age, self.clock_, blur)
 
     def predict(self, X: Features) -> Estimates:
         """Expected quality within [0, 1], cost, and the standard error of quality of each arm, each (n, k)."""
@@ -151,7 +161,7 @@ class LinearBandit(Bandit):
     def _utility(self, quality: Floats, cost: Floats, objective: Objective) -> Floats:
         """Expected utility (…, k), −inf for arms that break a constraint."""
         if not (objective.latency_weight or objective.constrained):
-            return quality - objective.cost_weight * cost
+            return quality - objective.cost_weight * objective.net(cost)
         latency = None if np.isnan(self.arms_.latency).any() else np.broadcast_to(self.arms_.latency, quality.shape)
         utility = objective.utility(quality, cost, latency)
         if not objective.constrained:

@@ -15,7 +15,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """Utility = quality − cost_weight·cost_usd − latency_weight·latency_s, subject to constraints on the estimates.
+    """Utility = quality − cost_weight·(cost_usd − credit) − latency_weight·latency_s, within constraints on estimates.
 
     Args:
         cost_weight: λ ≥ 0, quality per USD.
@@ -23,9 +23,11 @@ class Objective:
         min_quality: estimated quality an arm must reach, in [0, 1].
         max_cost: estimated cost an arm may not pass, USD per request.
         max_latency: estimated latency an arm may not pass, seconds.
+        credit: USD ≥ 0 that this request would cost less than estimated at each arm (k,), for instance by a prompt
+            cache. It counts in the utility, not in ``max_cost``.
 
     Raises:
-        RoutelabError: a negative or non-finite weight, or a bound outside its range.
+        RoutelabError: a negative or non-finite weight or credit, or a bound outside its range.
 
     >>> Objective(cost_weight=10.0).utility(np.array([0.9, 0.8]), np.array([0.02, 0.001]))
     array([0.7 , 0.79])
@@ -36,6 +38,7 @@ class Objective:
     min_quality: float | None = None
     max_cost: float | None = None
     max_latency: float | None = None
+    credit: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         """Refuse weights and bounds that mean nothing."""
@@ -46,15 +49,33 @@ class Objective:
         quality = self.min_quality
         if quality is not None and not (is_finite(quality) and 0.0 <= quality <= 1.0):
             raise RoutelabError(f"Objective.min_quality is {quality!r}; give a number in [0, 1]")
+        if self.credit is not None:
+            credit = tuple(self.credit)
+            if not all(is_finite(usd) and usd >= 0.0 for usd in credit):
+                raise RoutelabError(f"Objective.credit is {credit!r}; give finite USD ≥ 0, one for each arm")
+            object.__setattr__(self, "credit", credit)
 
     @property
     def constrained(self) -> bool:
         """Whether any bound is set."""
         return self.min_quality is not None or self.max_cost is not None or self.max_latency is not None
 
+    def net(self, cost: Floats) -> Floats:
+        """Cost (…, k) less the credit, USD; may be negative.
+
+        Raises:
+            RoutelabError: there are more or fewer credits than arms.
+        """
+        if self.credit is None:
+            return cost
+        if np.shape(cost)[-1:] != (len(self.credit),):
+            raise RoutelabError(f"Objective.credit has {len(self.credit)} arms, the costs are {np.shape(cost)}")
+        net: Floats = cost - np.array(self.credit)
+        return net
+
     def utility(self, quality: Floats, cost: Floats, latency: Floats | None = None) -> Floats:
         """Unconstrained utility, elementwise, NaN where an outcome is; latency needed only when it has a weight."""
-        value = quality - self.cost_weight * cost if self.cost_weight else quality
+        value = quality - self.cost_weight * self.net(cost) if self.cost_weight else quality
         if self.latency_weight:
             if latency is None:
                 raise RoutelabError("Objective.latency_weight is set, but no latency is known; train on latency_s")

@@ -21,7 +21,8 @@ class ThompsonPolicy(Bandit):
 
     θ_k ~ Beta(prior + Σr, prior + Σ(1 − r)). Rewards may be any number in [0, 1]: a fractional reward adds r to the
     first count and 1 − r to the second, which has the right mean and, since a reward in [0, 1] varies at most as much
-    as a coin of the same mean, a posterior that is never too narrow. Constraints of the objective are judged on
+    as a coin of the same mean, a posterior that is never too narrow. One of standard error s counts for 1/(1 + 4s²).
+    Constraints of the objective are judged on
     posterior means. Propensities are exact to 1e-4 (``beta_argmax_probabilities``), computed when they are read.
     The features of a request play no part; after ``fit`` they must still be as many as there, and finite.
 
@@ -117,15 +118,22 @@ class ThompsonPolicy(Bandit):
         return self
 
     def update(
-        self, x: Features, arm: int, reward: float, cost: float | None = None, *, age: int | None = None
+        self,
+        x: Features,
+        arm: int,
+        reward: float,
+        cost: float | None = None,
+        *,
+        age: int | None = None,
+        se: float | None = None,
     ) -> None:
-        """Learn one outcome of ``arm``: a reward in [0, 1] and, where known, a cost in USD.
+        """Learn one outcome of ``arm``: a reward in [0, 1], its standard error and, where known, a cost in USD.
 
         Raises:
-            PolicyError: the arm is unknown, the reward outside [0, 1], the cost negative, or the features (p,) are of
-                another width than at fit or not finite; nothing is learned then.
+            PolicyError: the arm is unknown, a value out of range, or the features (p,) are of another width than at fit
+                or not finite; nothing is learned then.
         """
-        self._check(arm, reward, cost, age)
+        self._check(arm, reward, cost, age, se)
         self._check_context(x)
         self._arrived(age)
         if self.forgetting < 1.0:
@@ -134,6 +142,8 @@ class ThompsonPolicy(Bandit):
         weight = self.forgetting ** (age or 0)
         # a guessed reward varies 1/(1 − 2ρ)² times as much, and tells that much less
         trust = weight * (1.0 - 2.0 * self.flip_share) ** 2
+        if se:  # so does an uncertain one: beside the variance of a coin, at most ¼
+            trust /= 1.0 + 4.0 * se * se
         reward = self._unflipped(reward)
         self.counts_[0, arm] += trust * reward
         self.counts_[1, arm] += trust * (1.0 - reward)
@@ -168,7 +178,8 @@ class ThompsonPolicy(Bandit):
         if objective.constrained or objective.latency_weight:
             utility = rng.beta(alpha, beta) + _offset(alpha, beta, counts, objective)
         else:  # the decision path
-            utility = rng.beta(alpha, beta) - objective.cost_weight * (counts[3] - counts[3].min())
+            cost = objective.net(counts[3])
+            utility = rng.beta(alpha, beta) - objective.cost_weight * (cost - cost.min())
         arm = int(utility.argmax())
         self._decided()
         return Choice(

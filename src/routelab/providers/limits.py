@@ -10,7 +10,7 @@ from routelab.errors import RoutelabError
 from routelab.request import LLMRequest, is_finite
 
 _MINUTE_S = 60.0
-_CHARACTERS_PER_TOKEN = 4  # OpenAI's rule of thumb for English
+CHARACTERS_PER_TOKEN = 4  # OpenAI's rule of thumb for English
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,5 +123,5 @@ def approximate_tokens(request: LLMRequest) -> int:
 def input_tokens(request: LLMRequest) -> int:
     """Tokens of the text of ``request``, at four characters each."""
     if request.messages is None:
-        return len(request.prompt) // _CHARACTERS_PER_TOKEN
-    return sum(len(str(message.get("content", ""))) for message in request.messages) // _CHARACTERS_PER_TOKEN
+        return len(request.prompt) // CHARACTERS_PER_TOKEN
+    return sum(len(str(message.get("content", ""))) for message in request.messages) // CHARACTERS_PER_TOKEN

@@ -15,7 +15,7 @@ from routelab.errors import RoutelabError
 from routelab.providers.base import Chunk, Completion, DeadlineError, Price, Provider, Repriceable
 from routelab.providers.breaker import Breaker, Circuit
 from routelab.providers.gate import Gate, Health
-from routelab.providers.limits import Limits, Unavailable
+from routelab.providers.limits import Limits, Unavailable, approximate_tokens
 from routelab.providers.streaming import pieces
 from routelab.providers.waiting import Queue
 from routelab.request import LLMRequest
@@ -60,6 +60,7 @@ class ProviderPool:
         self._providers: dict[str, Provider] = {}
         self._gates: dict[str, Gate] = {}
         self._queue = Queue()
+        self._counts_tokens = False
         told = dict(limits or {})
         for provider in providers:
             self.add(provider, limits=told.pop(provider.name, None))
@@ -107,8 +108,10 @@ class ProviderPool:
         if provider.name in self._providers:
             raise RoutelabError(f"the pool already has a provider {provider.name!r}; remove it first, or rename one")
         own = getattr(provider, "limits", None)
+        held = limits or own or Limits()
+        self._counts_tokens |= held.tokens_per_minute is not None
         self._providers[provider.name] = provider
-        self._gates[provider.name] = Gate(limits or own or Limits(), Breaker(self.circuit, self._rng))
+        self._gates[provider.name] = Gate(held, Breaker(self.circuit, self._rng))
         self._queue.wake()
 
     def remove(self, name: str) -> None:
@@ -149,6 +152,10 @@ class ProviderPool:
             RoutelabError: there is no provider of that name.
         """
         return self._known(name)[1].unavailable(tokens, self.clock)
+
+    def tokens(self, request: LLMRequest) -> int:
+        """Tokens that ``request`` may take; 0 where no provider limits them, since then nobody counts."""
+        return approximate_tokens(request) if self._counts_tokens else 0
 
     async def wait(self, names: Iterable[str], tokens: int = 0, *, timeout_s: float = float("inf")) -> None:
         """Return as soon as one of the providers ``names`` can be asked for ``tokens`` more; the first come first.

@@ -60,6 +60,7 @@ class SimulatedProvider:
         self.quality_shift = 0.0
         self._profile = profile
         self._in_flight = 0
+        self._cached_input: float | None = None  # nothing is cached here, but the price may say so
 
     @property
     def name(self) -> str:
@@ -69,11 +70,12 @@ class SimulatedProvider:
     @property
     def price(self) -> Price:
         """Price as of now."""
-        return Price(self._profile.input_price, self._profile.output_price)
+        return Price(self._profile.input_price, self._profile.output_price, self._cached_input)
 
     def set_price(self, price: Price) -> None:
         """Charge ``price`` from the next request on."""
         self._profile = replace(self._profile, input_price=price.input, output_price=price.output)
+        self._cached_input = price.cached_input
 
     def estimate(self, request: LLMRequest) -> tuple[float, float]:
         """The truth: expected quality in [0, 1] and expected cost in USD, failures counted as 0."""

@@ -21,7 +21,7 @@ class BanditRouter(Router):
         providers: the arms; a pool, or providers that one is made of.
         epsilon: exploration share in [0, 1].
         policy: another bandit, which then explores by itself; None means ``EpsilonGreedyPolicy(epsilon)``.
-        settings: ``featurizer``, ``db``, ``objective``, ``pacer``, ``horizon``, ``seed``, ``clock``: see ``Router``.
+        settings: ``featurizer``, ``db``, ``objective``, ``deadline_s`` and whatever else ``Router`` takes by name.
 
     Raises:
         RoutelabError: ``epsilon`` is no share; a policy, which goes by name, is none.

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 
 import numpy as np
 
-from routelab.db_records import AFTER_FAILURE, CANCELLED, Outcome
+from routelab.db_records import Outcome
 from routelab.errors import RoutelabError
-from routelab.policies import Choice, Policy
-from routelab.providers import Completion, Price, Provider, ProviderError, ProviderPool
+from routelab.policies import Policy
+from routelab.providers import Price, Provider, ProviderPool
 from routelab.request import LLMRequest, is_finite
-from routelab.routers.deciding import DecidingRouter
-from routelab.routers.decision import PriceChange, RoutingDecision, typical_cost
-from routelab.routers.pending import Pending, check_same
-from routelab.routers.redaction import redacted
+from routelab.routers.answering import AnsweringRouter
+from routelab.routers.decision import PriceChange, typical_cost
+from routelab.routers.explanation import Explanation, explain
+from routelab.routers.pending import check_same
 
 _KEPT_CHANGES = 100  # of the prices of a provider
 
 
-class Router(DecidingRouter):
+class Router(AnsweringRouter):
     """What all routers share: decide, record, execute, learn.
 
     Args:
@@ -32,6 +31,9 @@ class Router(DecidingRouter):
         pacer: gives the trade-off of each decision instead, so that mean cost keeps to its budget. What failed
             providers charged counts to the request that they failed; a decision whose outcome never comes, as expected.
         horizon: decisions that are remembered: a later outcome is recorded in the log, not learned.
+        deadline_s: seconds for one request, over all its attempts and while it waits; None is no deadline.
+        retry_share: requests that may be tried once more when every provider failed them, as a share of all.
+        stickiness: keeps a conversation where its prompt is cached, as far as that is worth it.
         seed: of the policy's draws, and of what else a router leaves to chance.
         clock: unix seconds.
 
@@ -45,82 +47,18 @@ class Router(DecidingRouter):
         RoutelabError: the fitted policy knows other providers than the pool holds.
     """
 
-    async def complete(self, request: LLMRequest) -> tuple[RoutingDecision, Completion]:
-        """Route ``request`` and have it answered; a provider that fails, in whatever way, falls to the next best.
+    def estimates(self, request: LLMRequest) -> dict[str, tuple[float, float]]:
+        """Expected quality in [0, 1] and cost in USD of each provider for ``request``, by name."""
+        policy = self.acting_policy()
+        expected = policy.predict(self.features(request)[None, :])
+        pairs = zip(expected.quality[0].tolist(), expected.cost[0].tolist(), strict=True)
+        return dict(zip(policy.providers_, pairs, strict=True))
 
-        A failure is an outcome of quality 0, with 200 characters of its error, cut where they quote the prompt or show
-        a key (``redacted``); what is raised says all. An answer that its provider did not grade waits for ``grade``.
-
-        Raises:
-            ProviderError: every provider failed; the message says what happened at each.
-        """
-        decision, failures, owed = self.decide(request), dict[str, str](), 0.0
-        while True:
-            name, decision_id = decision.provider.name, decision.decision_id
-            try:
-                completion = await self.pool.complete(name, request)
-                if completion.error is not None:
-                    raise ProviderError(completion.error, completion)
-                outcome = self._outcome(decision_id, completion, completion.quality)
-            except asyncio.CancelledError:
-                self.record_outcome(decision_id, quality=None, cost_usd=0.0, error=CANCELLED)
-                raise
-            except Exception as error:
-                told = error if isinstance(error, ProviderError) else ProviderError(f"{type(error).__name__}: {error}")
-                failures[name] = str(told)
-                logged = redacted(failures[name], request.prompt)
-                outcome = self._outcome(decision_id, told.completion, 0.0, logged)
-                self._record(outcome, final=False)
-                owed += outcome.cost_usd
-                decision = self._next_best(request, failures, owed)
-                continue
-            if completion.quality is None:
-                self._await_grade(decision_id, completion)
-            else:
-                self._record(outcome)
-            return decision, completion
-
-    def _outcome(
-        self, decision_id: str, completion: Completion | None, quality: float | None, error: str | None = None
-    ) -> Outcome:
-        """What a call came to; one that brought nothing cost nothing."""
-        if completion is None:
-            return Outcome(decision_id, quality, 0.0, self.clock(), error=error)
-        return Outcome(
-            decision_id,
-            quality,
-            completion.cost_usd,
-            self.clock(),
-            completion.latency_s,
-            completion.input_tokens,
-            completion.output_tokens,
-            error,
-        )
-
-    def _next_best(self, request: LLMRequest, failures: dict[str, str], owed: float) -> RoutingDecision:
-        """The arm of the highest utility among those that have not failed yet: a decision of its own."""
-        policy, x, objective = self.acting_policy(), self.features(request), self.present_objective()
-        left = [arm for arm, name in enumerate(policy.providers_) if name not in failures]
-        if not left:
-            self._pay(owed, 0.0, 0.0, None)
-            told = "; ".join(f"{name}: {error}" for name, error in failures.items())
-            raise ProviderError(f"every provider failed: {told}")
-        expected = policy.predict(x[None, :])
-        scores = expected.scores(objective)[0]
-        choice = Choice(max(left, key=lambda j: scores[j]), 1.0, expected)
-        certain, label = np.eye(len(scores))[choice.arm], f"{type(policy).__name__}{AFTER_FAILURE}"
-        return self._commit(request, x, policy, objective, choice, lambda: certain, label, owed)
-
-    def _await_grade(self, decision_id: str, completion: Completion) -> None:
-        """Keep an answer until its grade comes; a budget counts its cost now."""
-        decided = self.pending.get(decision_id)
-        if not isinstance(decided, Pending):
-            return  # expired, or told by the caller, while the provider answered
-        if decided.owed is not None and self.pacer is not None and self.pacer.budget is not None:
-            self._reserve(-decided.expected[1], -1)
-            self._pay(decided.owed, completion.cost_usd, None, completion.latency_s)
-            decided = replace(decided, owed=None)
-        self.pending.change(decision_id, replace(decided, completion=completion))
+    def explain(self, request: LLMRequest) -> Explanation:
+        """Why ``request`` would go where it would go now; nothing is drawn, recorded or learned."""
+        x, names = self.features(request), self.featurizer.feature_names_
+        policy = self.acting_policy()  # another than the router's own stands in for it and has learned nothing
+        return explain(policy, x, self.present_objective(), names, self.background, known=policy is self.policy)
 
     def grade(self, decision_id: str, quality: float) -> None:
         """Grade in [0, 1] an answer that ``complete`` brought and its provider did not grade: its outcome is whole now.

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from random import Random
 from typing import Never
 
 import numpy as np
 
-from routelab.db_records import Outcome, new_decision_id
+from routelab.db_records import new_decision_id
 from routelab.errors import RoutelabError
 from routelab.features import RequestFeaturizer
 from routelab.performance_db import PerformanceDB
@@ -17,13 +18,16 @@ from routelab.policies.base import Floats
 from routelab.providers import Provider, ProviderPool
 from routelab.reduction import Matrix
 from routelab.request import LLMRequest
+from routelab.routers.course import check_deadline
 from routelab.routers.decision import PriceChange, RoutingDecision, typical_cost
-from routelab.routers.explanation import Explanation, explain
-from routelab.routers.pending import Pending, PendingDecisions, check_same
+from routelab.routers.diverting import divert
+from routelab.routers.pending import Pending, PendingDecisions
+from routelab.routers.retries import RetryBudget
+from routelab.routers.stickiness import Stickiness
 
 
 class DecidingRouter:
-    """Decides, records, and joins outcomes to decisions; ``Router`` says what the arguments are."""
+    """Decides and records; ``Router`` says what the arguments are."""
 
     def __init__(
         self,
@@ -35,6 +39,9 @@ class DecidingRouter:
         objective: Objective = Objective(),
         pacer: BudgetPacer | None = None,
         horizon: int = 100_000,
+        deadline_s: float | None = 120.0,
+        retry_share: float = 0.2,
+        stickiness: Stickiness | None = None,
         seed: int = 0,
         clock: Callable[[], float] = time.time,
         **unknown: Never,
@@ -50,6 +57,10 @@ class DecidingRouter:
         self.pacer = pacer
         self._joined: dict[str, int] = {}  # decisions before a provider was added at run time
         self.pending = PendingDecisions(horizon)
+        check_deadline(deadline_s)
+        self.deadline_s = deadline_s
+        self.retries, self._jitter = RetryBudget(retry_share), Random(seed)
+        self.stickiness = stickiness
         self.seed, self.rng = seed, np.random.default_rng(seed)
         self.clock = clock
         self.price_changes: list[PriceChange] = []
@@ -92,26 +103,38 @@ class DecidingRouter:
             raise RoutelabError(f"feature {name!r} of the request is not finite as float32; give a smaller number")
         return x
 
-    def estimates(self, request: LLMRequest) -> dict[str, tuple[float, float]]:
-        """Expected quality in [0, 1] and cost in USD of each provider for ``request``, by name."""
-        policy = self.acting_policy()
-        expected = policy.predict(self.features(request)[None, :])
-        pairs = zip(expected.quality[0].tolist(), expected.cost[0].tolist(), strict=True)
-        return dict(zip(policy.providers_, pairs, strict=True))
+    def decide(self, request: LLMRequest, *, objective: Objective | None = None) -> RoutingDecision:
+        """Choose a provider and record the decision; nothing is executed.
 
-    def explain(self, request: LLMRequest) -> Explanation:
-        """Why ``request`` would go where it would go now; nothing is drawn, recorded or learned."""
-        x, names = self.features(request), self.featurizer.feature_names_
-        policy = self.acting_policy()  # another than the router's own stands in for it and has learned nothing
-        return explain(policy, x, self.present_objective(), names, self.background, known=policy is self.policy)
+        What the policy would send to a provider that cannot be asked now (limits, circuit) goes to the best of the
+        others, and the probabilities with it (``divert``). Where none can be asked the policy is followed.
 
-    def decide(self, request: LLMRequest) -> RoutingDecision:
-        """Choose a provider and record the decision; nothing is executed."""
-        policy, x, objective = self.acting_policy(), self.features(request), self.present_objective()
+        Args:
+            request: to be routed.
+            objective: the trade-off of this request, instead of the router's.
+        """
+        policy, x = self.acting_policy(), self.features(request)
+        objective = self._trade_off(request, policy, objective)
+        closed = self._closed(request, policy.providers_)
         # for the log, and of the state that chooses: choosing may change it
-        probabilities = None if self.db is None else policy.propensities(x, objective)
+        propensities = None if self.db is None and not closed else policy.propensities(x, objective)
         choice = policy.select(x, objective, self.rng)
+        probabilities = None if propensities is None else propensities()
+        if probabilities is not None and 0 < len(closed) < len(policy.providers_):
+            choice, probabilities = divert(choice, probabilities, objective, closed)
         return self._commit(request, x, policy, objective, choice, probabilities, type(policy).__name__)
+
+    def _trade_off(self, request: LLMRequest, policy: Policy, objective: Objective | None) -> Objective:
+        """The trade-off of ``request``: its own or the present one, with what its conversation saves at each arm."""
+        objective = self.present_objective() if objective is None else objective
+        if self.stickiness is None:
+            return objective
+        return self.stickiness.applied(objective, request, self.pool, policy.providers_, self.clock())
+
+    def _closed(self, request: LLMRequest, names: Sequence[str]) -> list[int]:
+        """The arms that cannot be asked now."""
+        tokens = self.pool.tokens(request)
+        return [arm for arm, name in enumerate(names) if self.pool.unavailable(name, tokens) is not None]
 
     def _commit(
         self,
@@ -120,7 +143,7 @@ class DecidingRouter:
         policy: Policy,
         objective: Objective,
         choice: Choice,
-        probabilities: Callable[[], Floats] | None,
+        probabilities: Floats | None,
         label: str,
         owed: float = 0.0,
     ) -> RoutingDecision:
@@ -139,7 +162,7 @@ class DecidingRouter:
             record = decision.record(
                 request,
                 x,
-                probabilities(),
+                probabilities,
                 decided_at=self.clock(),
                 feature_set=self.featurizer.feature_set_,
                 policy_version=self.policy_version,
@@ -163,84 +186,7 @@ class DecidingRouter:
         self.last_decision = decision
         return decision
 
-    def record_outcome(
-        self,
-        decision_id: str,
-        *,
-        quality: float | None,
-        cost_usd: float,
-        latency_s: float | None = None,
-        input_tokens: int | None = None,
-        output_tokens: int | None = None,
-        error: str | None = None,
-    ) -> None:
-        """Join the outcome of a decision, however late, and let the policy learn from it.
-
-        The same outcome again changes nothing. That of a decision which the router no longer remembers (older than
-        its ``horizon``, or made before a restart) goes to the log and is not learned.
-
-        Raises:
-            RoutelabError: the decision is unknown to router and log, it has another outcome already, or a value is
-                out of range; nothing is recorded or learned then.
-        """
-        self._record(
-            Outcome(decision_id, quality, cost_usd, self.clock(), latency_s, input_tokens, output_tokens, error)
-        )
-
-    def _record(self, outcome: Outcome, *, final: bool = True) -> None:
-        """Record and learn; not ``final`` is the outcome of a provider that failed, while others are still asked."""
-        decided = self.pending.get(outcome.decision_id)
-        if isinstance(decided, Outcome):
-            check_same(decided, outcome)
-            return
-        if decided is None:
-            self._record_forgotten(outcome)
-            return
-        if self.db is not None:
-            self.db.record_outcome(outcome)
-        self.pending.settle(outcome)
-        if decided.owed is not None:
-            self._reserve(-decided.expected[1], -1)
-            if final:
-                self._pay(decided.owed, outcome.cost_usd, outcome.quality, outcome.latency_s)
-            else:
-                self._reserve(outcome.cost_usd, 0)
-        joined = self._joined.get(decided.provider, 0)  # another of the same name may have left before
-        if outcome.quality is not None and decided.provider in self.pool and decided.number > joined:
-            self._learn(decided, outcome.quality, outcome.cost_usd)
-
-    def _record_forgotten(self, outcome: Outcome) -> None:
-        if self.db is None:
-            raise RoutelabError(
-                f"decision {outcome.decision_id!r} is unknown: the router remembers its last {self.pending.horizon} "
-                "decisions; give it a db to keep them all"
-            )
-        self.db.record_outcome(outcome)
-        self.db.flush()  # which refuses what the log does not know, or knows otherwise
-
     def _reserve(self, cost: float, requests: int) -> None:
         """Tell the pacer of requests in flight."""
         if self.pacer is not None:
             self.pacer.reserve(cost, requests)
-
-    def _pay(self, owed: float, cost: float, quality: float | None, latency: float | None) -> None:
-        """Tell the pacer what one request came to, with what is ``owed`` (USD, reserved) to providers that failed."""
-        if self.pacer is not None:
-            self.pacer.reserve(-owed, 0)
-            self.pacer.update(owed + cost, quality=quality, latency=latency)
-
-    def _learn(self, decided: Pending, quality: float, cost: float) -> None:
-        """Learn from one graded outcome; routers that learn in batches do nothing here."""
-
-    def _update_policy(self, decided: Pending, quality: float, cost: float) -> None:
-        """Let the policy, a bandit, learn one outcome, at the present price of its provider."""
-        arm, factor = self.policy.providers_.index(decided.provider), self._price_factor(decided)
-        now = None if factor is None else factor * cost
-        self.policy.update(decided.x.astype(np.float64), arm, quality, now, age=self.pending.age(decided))
-
-    def _price_factor(self, decided: Pending) -> float | None:
-        """Typical cost of the provider now over that of then; None where it was free then and is not now."""
-        now = typical_cost(self.pool[decided.provider].price)
-        if now == decided.typical:
-            return 1.0
-        return now / decided.typical if decided.typical else None

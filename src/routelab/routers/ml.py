@@ -40,7 +40,7 @@ class MLRouter(Router):
             ``ForestClassifierPolicy`` brings its own objective, and learns only from requests that several providers
             answered (``PerformanceDB.record_table``).
         heldout: share of the requests that ``train``, which learns from the ``db``, evaluates on.
-        settings: ``featurizer``, ``db``, ``objective``, ``pacer``, ``horizon``, ``seed``, ``clock``: see ``Router``.
+        settings: ``featurizer``, ``db``, ``objective``, ``deadline_s`` and whatever else ``Router`` takes by name.
 
     >>> from routelab.providers import simulated_providers
     >>> router = MLRouter(simulated_providers(seed=0))

@@ -8,6 +8,7 @@ from typing import TypedDict
 from routelab.features import RequestFeaturizer
 from routelab.performance_db import PerformanceDB
 from routelab.policies import BudgetPacer, Objective
+from routelab.routers.stickiness import Stickiness
 
 
 class Settings(TypedDict, total=False):
@@ -18,5 +19,8 @@ class Settings(TypedDict, total=False):
     objective: Objective
     pacer: BudgetPacer | None
     horizon: int
+    deadline_s: float | None
+    retry_share: float
+    stickiness: Stickiness | None
     seed: int
     clock: Callable[[], float]
