@@ -129,6 +129,10 @@ class _Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self.buffer += data
+        if not b"POST".startswith(self.buffer[:4]):  # such as TLS
+            self.transport.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+            self.transport.close()
+            return
         end = self.buffer.find(b"\r\n\r\n")
         if end < 0 or self.task is not None:
             return
