@@ -10,11 +10,13 @@ from typing import Annotated
 
 import typer
 
+from routelab.collect_cli import collect_app
 from routelab.errors import RoutelabError, SourceError
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Learn which LLM provider should answer each request."
 )
+app.add_typer(collect_app, name="collect")
 Json = Annotated[Path | None, typer.Option("--json", help="Also write the table as JSON to this file.")]
 
 

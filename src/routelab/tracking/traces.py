@@ -8,7 +8,6 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from routelab.errors import RoutelabError, TableError
-from routelab.providers.list_prices import list_price
 from routelab.request import is_finite
 from routelab.tables.answers import Answer, text_of
 from routelab.tracking.store import store_errors, use_store
@@ -66,16 +65,15 @@ class Assessment:
 def read_traces(experiment: str, assessment: Assessment) -> Iterator[Answer]:
     """The answers of models in the traces of an experiment, oldest first, read page by page.
 
-    Each outermost span of type CHAT_MODEL or LLM that ended well is an answer: the provider is its model, the prompt its
-    messages or input; tokens and cost are those that MLflow noted, the latency is the span's. Its grade is the valid
+    Each outermost span of type CHAT_MODEL or LLM that ended well is an answer: its model is the provider, its messages
+    or input the prompt; tokens and cost are those that MLflow noted, the latency is the span's. Its grade is the valid
     feedback of that name on the span; where it is the only such span of its trace, also that on the trace. Where people
-    gave some, theirs count alone; several are averaged. A span without a cost has that of its tokens at the model's
-    list price.
+    gave some, theirs count alone; several are averaged.
 
     Raises:
         RoutelabError: there is no such experiment, or the store cannot be used.
-        TableError: a span lacks its prompt or model, or a price, or its assessment is no grade: names the trace and the
-            remedy; or no trace has that assessment.
+        TableError: a span lacks its prompt or model, or its assessment is no grade: names the trace and the remedy; or
+            no answer has that assessment.
     """
     import mlflow
 
@@ -132,16 +130,15 @@ def _answer(span: Span, quality: float | None) -> Answer:
     if not isinstance(model, str):
         raise RoutelabError("it names no model; set its attribute 'mlflow.llm.model'")
     usage = span.get_attribute("mlflow.chat.tokenUsage") or {}
-    tokens = (usage.get("input_tokens"), usage.get("output_tokens"))
-    cost = (span.llm_cost or {}).get("total_cost")
+    took_ns = None if span.end_time_ns is None else span.end_time_ns - span.start_time_ns
     return Answer(
         prompt=_prompt(inputs),
         provider=model,
         quality=quality,
-        cost_usd=_listed_usd(model, *tokens) if cost is None else cost,
-        input_tokens=tokens[0],
-        output_tokens=tokens[1],
-        latency_s=(span.end_time_ns - span.start_time_ns) / 1e9,
+        cost_usd=(span.llm_cost or {}).get("total_cost"),
+        input_tokens=usage.get("input_tokens"),
+        output_tokens=usage.get("output_tokens"),
+        latency_s=None if took_ns is None else took_ns / 1e9,
     )
 
 
@@ -155,19 +152,12 @@ def _prompt(inputs: Any) -> Any:
     return inputs
 
 
-def _listed_usd(model: str, given: int | None, answered: int | None) -> float:
-    if given is None or answered is None:
-        raise RoutelabError("it holds neither a cost nor tokens; set its attribute 'mlflow.chat.tokenUsage'")
-    return list_price(model).cost_usd(given, answered)
-
-
 def _grade(trace: Trace, span: Span, assessment: Assessment, *, alone: bool) -> float | None:
     """The mean of the feedback that counts, or None."""
     places = (span.span_id, None, _root_id(trace)) if alone else (span.span_id,)
+    feedback: list[Any] = [each for each in trace.info.assessments if _is_feedback(each)]
     told = [
-        each
-        for each in trace.info.assessments
-        if _is_feedback(each) and each.name == assessment.name and each.span_id in places and each.value is not None
+        each for each in feedback if each.name == assessment.name and each.span_id in places and each.value is not None
     ]
     human = [each for each in told if each.source.source_type == "HUMAN"]
     return fmean(assessment.quality(each.value) for each in human or told) if told else None
