@@ -107,9 +107,8 @@ def frame_of(answers: Iterable[Answer], origin: str) -> pd.DataFrame:
     texts = dict[str, tuple[str, str | None]]()
     sums = dict[tuple[str, str], list[float]]()
     for answer in answers:
-        key = prompt_id_of(answer.prompt)
-        if key not in texts:
-            texts[key] = (text_of(answer.prompt), answer.task)
+        text, key = text_of(answer.prompt), prompt_id_of(answer.prompt)
+        texts.setdefault(key, (text, answer.task))
         row = sums.setdefault((key, answer.provider), [0.0] * (2 * len(_NUMBERS)))
         for place, name in enumerate(_NUMBERS):
             value = getattr(answer, name)
