@@ -154,7 +154,10 @@ def test_a_column_is_found_where_it_is_nested(path: str, line: dict[str, Any], v
         ),
         (lambda line: line.replace("0.01", "NaN"), "line 2 holds nan at 'cost'"),
         (lambda line: line.replace("0.01", "1" * 5000), "line 2 is no JSON"),
-        (lambda line: line.replace('"score": 1', '"score": 40'), "line 2 holds 4.0 at 'score' (our 'quality'); scale it"),
+        (
+            lambda line: line.replace('"score": 1', '"score": 40'),
+            "line 2 holds 4.0 at 'score' (our 'quality'); scale it",
+        ),
         (lambda line: line.replace('"Hi"', "[]"), "line 2 holds no prompt at 'request.prompt'"),
         (lambda line: "[" * 100_000, "line 2 is no JSON"),
     ],

@@ -28,10 +28,11 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("traces")
     before = (mlflow.get_tracking_uri(), os.environ.get("MLFLOW_TRACKING_URI"))
     os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder / 'mlflow.db'}"
+    os.environ["MLFLOW_ENABLE_ASYNC_TRACE_LOGGING"] = "false"  # what was traced is there
     mlflow.set_tracking_uri(os.environ["MLFLOW_TRACKING_URI"])
     yield folder
     mlflow.openai.autolog(disable=True)
-    os.environ.pop("MLFLOW_TRACKING_URI")
+    del os.environ["MLFLOW_TRACKING_URI"], os.environ["MLFLOW_ENABLE_ASYNC_TRACE_LOGGING"]
     mlflow.set_tracking_uri(before[0])
     if before[1] is not None:
         os.environ["MLFLOW_TRACKING_URI"] = before[1]
@@ -60,13 +61,11 @@ def call(
 
 def grade(value: object, name: str = "score", **fields: object) -> None:
     """Assess the trace that ended last."""
-    mlflow.flush_trace_async_logging()
     trace = mlflow.get_last_active_trace_id()
     mlflow.log_feedback(trace_id=trace, name=name, value=value, **fields)  # type: ignore[arg-type]
 
 
 def answers(experiment: str, assessment: Assessment = SCORE) -> list[Answer]:
-    mlflow.flush_trace_async_logging()
     return list(read_traces(experiment, assessment))
 
 

@@ -88,7 +88,10 @@ def live(
         typer.echo(f"stopped; the same command goes on from {journal}", err=True)
         raise typer.Exit(130) from None
     _tell(collected)
-    _write(collected.frame, out, str(prompts))
+    if collected.frame.empty or collected.frame["provider"].nunique() < 2:
+        typer.echo("no table yet: two providers must have answered", err=True)
+    else:
+        _write(collected.frame, out, str(prompts))
     if collected.missing:
         raise typer.Exit(INCOMPLETE)
 

@@ -1,0 +1,154 @@
+"""``routelab collect live`` in real processes before a real server, which are killed and started again."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+
+import pandas as pd
+import yaml
+
+from chat_answers import Asked
+from faulty_server import FaultyServer, faulty_server_in_thread
+from routelab.collecting.journal import Pair
+
+ROOT = Path(__file__).resolve().parents[1]
+ROUTELAB = str(Path(sys.executable).with_name("routelab"))
+MODELS = ("small", "large")
+PRICE = 100.0  # USD per million tokens, in and out
+
+
+def number_of(asked: Asked) -> int:
+    return int(asked.prompt.split()[-1])
+
+
+def usage(asked: Asked) -> tuple[int, int, int]:
+    """Tokens of an answer: always the same to the same prompt."""
+    return 3 + number_of(asked) % 5, 1 + number_of(asked) % 20, 0
+
+
+def text(asked: Asked) -> str:
+    """Right in half of the cases, always the same."""
+    right = int(sha256(f"{asked.body['model']} {number_of(asked)}".encode()).hexdigest(), 16) % 2
+    return f"The answer is {number_of(asked) + 1 - right}."
+
+
+@dataclass
+class Collection:
+    """A prompt file, the settings, and what has become of them."""
+
+    folder: Path
+    server: FaultyServer
+    prompts: int
+    concurrency: int = 4
+    killed_in_flight: Counter[Pair] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self.folder.mkdir(parents=True)
+        rows = [{"prompt_id": f"p{i}", "prompt": f"What is {i}", "reference": str(i)} for i in range(self.prompts)]
+        (self.folder / "prompts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+        params["live"]["providers"] = [
+            {"name": model, "model": model, "base_url": self.server.url, "key_env": None, "max_tokens": 20}
+            | {"input_price": PRICE, "output_price": PRICE, "timeout_s": 10.0}
+            for model in MODELS
+        ]
+        (self.folder / "params.yaml").write_text(yaml.safe_dump(params))
+
+    @property
+    def journal(self) -> Path:
+        return self.folder / "table.jsonl.journal.jsonl"
+
+    @property
+    def charged_usd(self) -> float:
+        return sum(self.server.tokens) * PRICE / 1e6
+
+    def asked(self) -> Counter[Pair]:
+        """How often the server was asked for each pair."""
+        return Counter((f"p{number_of(each)}", str(each.body["model"])) for each in list(self.server.asked))
+
+    def start(self, *options: str) -> subprocess.Popen[str]:
+        command = [ROUTELAB, "collect", "live", "prompts.jsonl", "--out", "table.jsonl", "--evaluator", "numeric"]
+        return subprocess.Popen(
+            [*command, "--concurrency", str(self.concurrency), *options],
+            cwd=self.folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def finish(self, *options: str) -> tuple[int, str, str]:
+        process = self.start(*options)
+        out, err = process.communicate(timeout=120)
+        return process.returncode, out, err
+
+    def kill_when(self, requests: int, *options: str, how: signal.Signals = signal.SIGKILL) -> tuple[int, str]:
+        """Kill a run once the server has had so many requests in all; notes what was in flight."""
+        process = self.start(*options)
+        while len(self.server.asked) < requests and process.poll() is None:
+            time.sleep(0.0005)
+        process.send_signal(how)
+        _, err = process.communicate(timeout=60)
+        self.killed_in_flight.update(self.open_pairs())
+        return process.returncode, err
+
+    def open_pairs(self) -> set[Pair]:
+        """What the journal says was asked and has no answer."""
+        left = set[Pair]()
+        lines = self.journal.read_bytes().split(b"\n")[:-1] if self.journal.exists() else []
+        for line in map(json.loads, lines[1:]):
+            kind = next(name for name in ("asked", "answered", "failed") if name in line)
+            pair = (line[kind][0], line[kind][1])
+            left.add(pair) if kind == "asked" else left.discard(pair)
+        return left
+
+    def table(self) -> pd.DataFrame:
+        """All but the latency, which is measured."""
+        return pd.read_json(self.folder / "table.jsonl", lines=True).drop(columns="latency_s")
+
+
+def killed_and_resumed(folder: Path, kills: int, prompts: int, seed: int) -> dict[str, float]:
+    """Kill ``kills`` runs at random moments, let the last one end, and hold it against one that nobody killed.
+
+    The cap is what the worst cases allow, and no more, for an uninterrupted run.
+    """
+    rng = random.Random(seed)
+    with faulty_server_in_thread() as server:
+        server.text, server.usage, server.latency_s = text, usage, 0.01
+        whole = Collection(folder / "whole", server, prompts)
+        code, out, err = whole.finish()
+        assert code == 0, (out, err)
+        spent = whole.charged_usd
+        pairs = prompts * len(MODELS)
+        assert whole.asked() == Counter(dict.fromkeys(whole.asked(), 1))
+        server.asked.clear()
+        server.tokens[:] = [0, 0]
+        broken = Collection(folder / "broken", server, prompts)
+        cap = 3.0 * spent
+        for number in range(kills):
+            left = pairs - len(broken.asked())
+            broken.kill_when(
+                len(server.asked) + rng.randint(1, max(1, 2 * left // (kills - number))), f"--cap-usd={cap}"
+            )
+            assert broken.charged_usd <= cap
+        code, out, err = broken.finish(f"--cap-usd={cap}")
+        while code == 3 and "cap reached" in err:  # what was in flight counts with its worst case
+            assert broken.charged_usd <= cap
+            cap *= 1.5
+            code, out, err = broken.finish(f"--cap-usd={cap}")
+        assert code == 0, (out, err)
+        assert broken.charged_usd <= cap
+        times = broken.asked()
+        assert len(times) == pairs
+        repeated = times - Counter(dict.fromkeys(times, 1))
+        assert repeated <= broken.killed_in_flight, "only what was in flight is asked again"
+        pd.testing.assert_frame_equal(whole.table(), broken.table())
+        return {"kills": kills, "pairs": pairs, "repeated": repeated.total(), "charged": broken.charged_usd, "cap": cap}
