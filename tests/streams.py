@@ -31,7 +31,7 @@ def stream_of(n: int = 300, seed: int = 0, **changes) -> Stream:
 class Recorder(LinTSPolicy):
     """Linear Thompson sampling that writes down what it is told."""
 
-    def update(self, x, arm, reward, cost=None, *, age=0):
+    def update(self, x, arm, reward, cost=None, *, age=0, se=None):
         self.told = [*getattr(self, "told", []), (float(x[0]), self.providers_[arm], reward, cost, age)]
         super().update(x, arm, reward, cost, age=age)
 

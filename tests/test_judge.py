@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
+from itertools import count
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from faulty_server import FaultyServer
 from judging import Gullible, Judge, failing
 from routelab import Completion, JudgeCorrection, JudgeEvaluator, LLMRequest, RoutelabError
 from routelab.evaluators import Grade
 from routelab.evaluators.judge_prompt import judge_prompt, verdict
+from routelab.providers import OpenAIProvider, Price
 
 ASKED = LLMRequest("Capital of France?", request_id="r1", reference="Paris")
 ANSWER = Completion("Paris.", "mini", 9, 2, 1e-5, 0.1)
@@ -211,3 +215,23 @@ def test_a_correction_is_applied_for_the_provider_that_answered() -> None:
 def test_what_cannot_be_is_refused(arguments: dict[str, float], told: str) -> None:
     with pytest.raises(RoutelabError, match=told):
         JudgeEvaluator(Judge([""]), **arguments)  # type: ignore[arg-type]
+
+
+def test_a_judge_behind_a_real_server_votes_through_faults() -> None:
+    async def work() -> Grade | None:
+        turn = count()
+        async with FaultyServer(lambda asked: "500" if next(turn) % 2 else "ok") as server:
+            server.text = lambda asked: "The answer is Paris, as it should be.\n\n" + json.dumps({"score": 9})
+            judge = OpenAIProvider("judge", model="m", base_url=server.url, key_env=None, price=Price(1.0, 2.0))
+            evaluator = JudgeEvaluator(judge, votes=4, options={"temperature": 1.0})
+            grade = await evaluator.grade(ASKED, ANSWER)
+            for asked in server.asked:
+                assert [message["role"] for message in asked.body["messages"]] == ["system", "user"]
+                assert asked.body["temperature"] == 1.0
+            return grade
+
+    grade = asyncio.run(work())
+    assert grade is not None
+    assert grade.quality == pytest.approx(0.9)
+    assert grade.se == pytest.approx((0.05 / 2 / 2) ** 0.5)
+    assert grade.cost_usd > 0.0

@@ -17,7 +17,7 @@ OBJECTIVE = Objective(cost_weight=2.0)
 class Recorder(ThompsonPolicy):
     """A bandit that writes down what it is told."""
 
-    def update(self, x, arm, reward, cost=None, *, age=0):
+    def update(self, x, arm, reward, cost=None, *, age=0, se=None):
         self.told = [*getattr(self, "told", []), (float(x[0]), arm, reward, cost)]
         super().update(x, arm, reward, cost, age=age)
 

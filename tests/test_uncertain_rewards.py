@@ -8,6 +8,7 @@ import pytest
 from routelab import (
     EpsilonGreedyPolicy,
     ForestBanditPolicy,
+    ForestPolicy,
     LinTSPolicy,
     LinUCBPolicy,
     Objective,
@@ -100,3 +101,39 @@ def test_regret_falls_where_half_the_grades_are_a_judges_verdicts(policy: Policy
     ignored, told, error = saved(policy, linear, seeds=6, rounds=700)
     assert ignored - told > 3.0 * error
     assert told < 0.75 * ignored
+
+
+@pytest.mark.parametrize("policy", [LinTSPolicy(wander=0.0), ThompsonPolicy(), EpsilonGreedyPolicy(0.1)])
+def test_a_fit_weighs_as_updates_do(policy: Policy) -> None:
+    rng = np.random.default_rng(0)
+    X, quality = rng.normal(size=(400, 2)).astype(np.float32), rng.uniform(0.2, 0.8, (400, 2))
+    se = np.where(rng.random(quality.shape) < 0.5, 0.4, np.nan)
+    quality = np.where(np.isnan(se), quality, (rng.random(quality.shape) < quality).astype(float))
+    online = type(policy)(**policy.get_params(deep=False)).add_provider("0").add_provider("1")
+    for x, rewards, errors in zip(X, quality, se, strict=True):
+        for arm in range(2):
+            uncertain = None if np.isnan(errors[arm]) else float(errors[arm])
+            online.update(x.astype(float), arm, float(rewards[arm]), 0.01, age=0, se=uncertain)
+    fitted = policy.fit(X, quality, np.full(quality.shape, 0.01), quality_se=se)
+    believed, known = online.predict(X[:20]), fitted.predict(X[:20])
+    np.testing.assert_allclose(known.quality, believed.quality, atol=0.01)
+    assert known.quality_se is not None
+    assert believed.quality_se is not None
+    np.testing.assert_allclose(known.quality_se, believed.quality_se, rtol=0.1)
+
+
+@pytest.mark.parametrize("policy", [LinTSPolicy(), ThompsonPolicy(), ForestBanditPolicy(ForestPolicy(n_estimators=5))])
+def test_a_fit_on_certain_qualities_is_the_fit_without_standard_errors(policy: Policy) -> None:
+    rng = np.random.default_rng(0)
+    X, quality, cost = rng.normal(size=(60, 3)), rng.random((60, 2)), np.full((60, 2), 0.01)
+    without = policy.fit(X, quality, cost).predict(X)
+    certain = policy.fit(X, quality, cost, quality_se=np.zeros_like(quality)).predict(X)
+    np.testing.assert_allclose(certain.quality, without.quality, rtol=1e-12)
+
+
+def test_standard_errors_of_another_shape_or_sign_are_refused() -> None:
+    arguments = np.zeros((4, 1)), np.full((4, 2), 0.5), np.full((4, 2), 0.01)
+    with pytest.raises(PolicyError, match=r"quality_se has shape \(4,\), quality \(4, 2\)"):
+        ThompsonPolicy().fit(*arguments, quality_se=np.zeros(4))
+    with pytest.raises(PolicyError, match=r"quality_se\[0\] of 0 is -1\.0; it must be finite and in"):
+        ThompsonPolicy().fit(*arguments, quality_se=np.full((4, 2), -1.0))

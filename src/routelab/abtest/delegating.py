@@ -9,6 +9,7 @@ from typing import Any
 
 from routelab.db_records import new_decision_id
 from routelab.errors import ExperimentError
+from routelab.evaluators import Grade
 from routelab.performance_db import PerformanceDB
 from routelab.policies import Objective
 from routelab.providers import Completion, Price, Provider
@@ -82,7 +83,7 @@ class DelegatingRouter(ABC):
         """Join the outcome of a decision, however late; see ``Router.record_outcome``."""
         self._decider(decision_id).record_outcome(decision_id, **outcome)
 
-    def grade(self, decision_id: str, quality: float) -> None:
+    def grade(self, decision_id: str, quality: float | Grade) -> None:
         """Grade in [0, 1] an answer that its provider did not grade; see ``Router.grade``."""
         self._decider(decision_id).grade(decision_id, quality)
 

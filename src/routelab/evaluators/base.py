@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from routelab.errors import RoutelabError
 from routelab.providers import Completion
@@ -41,6 +41,7 @@ class Grade:
                 raise RoutelabError(f"Grade.{name} is {value!r}; give a finite number ≥ 0")
 
 
+@runtime_checkable
 class QualityEvaluator(Protocol):
     """Whatever grades answers."""
 

@@ -48,6 +48,7 @@ class Policy(BaseEstimator):
         latency: Floats | None = None,
         *,
         providers: Sequence[str] | None = None,
+        quality_se: Floats | None = None,
     ) -> Self:
         """Learn from recorded outcomes.
 
@@ -57,11 +58,13 @@ class Policy(BaseEstimator):
             cost: (n, k) USD, NaN = not observed.
             latency: (n, k) seconds, NaN = not observed, or None.
             providers: names of the k arms.
+            quality_se: (n, k) standard errors of the qualities, NaN = certain, or None. Bandits let a quality count
+                for that much less, as ``update`` does; other policies take each for what it says.
 
         Raises:
             PolicyError: shapes disagree, values are out of range, or an arm was never observed.
         """
-        data = Outcomes.check(X, quality, cost, latency, providers)
+        data = Outcomes.check(X, quality, cost, latency, providers, quality_se)
         self._fit(data)
         self._names = data.providers
         return self

@@ -62,7 +62,8 @@ class EpsilonGreedyPolicy(Policy):
     def _fit(self, data: Outcomes) -> None:
         """Fit the base policy."""
         self._check_epsilon()
-        self.base_.fit(data.X, data.quality, data.cost, data.latency, providers=data.providers)
+        outcomes = data.X, data.quality, data.cost, data.latency
+        self.base_.fit(*outcomes, providers=data.providers, quality_se=data.quality_se)
 
     def update(
         self,

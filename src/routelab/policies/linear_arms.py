@@ -15,7 +15,7 @@ from routelab.policies.symmetric import add_outer, inverse, inverse_error
 Floats = NDArray[np.float64]
 
 LEVEL_PRECISION = 0.01  # of the intercept a priori: one outcome outweighs it a hundredfold
-_NOISE, _NOISE_WEIGHT = 0.05, 5.0  # variance of a reward around its estimate a priori, and for how many it counts
+NOISE, _NOISE_WEIGHT = 0.05, 5.0  # variance of a reward around its estimate a priori, and for how many it counts
 _CALM = 500  # decisions until what has jumped once is expected to jump again
 COST_FLOOR = 0.2  # of what an arm costs on average: a line may fall to 0 and below, but no request is that cheap
 CHECKED_EVERY = 256  # outcomes of an arm
@@ -95,7 +95,7 @@ class LinearArms:
     def _deviation(self, arm: int) -> float:
         """σ of one arm, drawn towards what is believed of any."""
         seen = min(self.noise.item(1, arm), RECENT)
-        return math.sqrt((self.noise.item(0, arm) * seen + _NOISE * _NOISE_WEIGHT) / (seen + _NOISE_WEIGHT))
+        return math.sqrt((self.noise.item(0, arm) * seen + NOISE * _NOISE_WEIGHT) / (seen + _NOISE_WEIGHT))
 
     def add(self, quality: float, cost: float, latency: float | None, clock: int) -> None:
         """One more arm with what is believed of it."""

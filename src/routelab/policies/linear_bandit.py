@@ -96,7 +96,8 @@ class LinearBandit(Bandit):
         latency = np.full(len(data.providers), np.nan) if data.latency is None else np.nanmean(data.latency, axis=0)
         for seconds in latency:
             self.arms_.add(0.0, 0.0, None if np.isnan(seconds) else float(seconds), self.clock_)
-        warm_start(self.arms_, np.column_stack([np.ones(len(data.X)), self._components(data.X)]), quality, cost)
+        Z = np.column_stack([np.ones(len(data.X)), self._components(data.X)])
+        warm_start(self.arms_, Z, quality, cost, data.quality_se)
 
     def update(
         self,

@@ -25,10 +25,17 @@ class Outcomes:
     cost: Floats
     latency: Floats | None
     providers: tuple[str, ...]
+    quality_se: Floats | None = None  # 0 = certain
 
     @classmethod
     def check(
-        cls, X: Any, quality: Any, cost: Any, latency: Any = None, providers: Sequence[str] | None = None
+        cls,
+        X: Any,
+        quality: Any,
+        cost: Any,
+        latency: Any = None,
+        providers: Sequence[str] | None = None,
+        quality_se: Any = None,
     ) -> Outcomes:
         """Convert and check the arguments of ``fit``; a latency that was never observed becomes None.
 
@@ -56,18 +63,23 @@ class Outcomes:
             _check_range("latency", latency, np.inf, names)
             if np.isnan(latency).all(axis=0).any():
                 latency = None
+        if quality_se is not None:
+            quality_se = np.nan_to_num(np.asarray(quality_se, dtype=np.float64), posinf=np.inf)
+            if quality_se.shape != quality.shape:
+                raise PolicyError(f"quality_se has shape {quality_se.shape}, quality {quality.shape}; give one shape")
+            _check_range("quality_se", quality_se, np.inf, names)
         for what, values in (("quality", quality), ("cost", cost)):
             unseen = [name for name, column in zip(names, values.T, strict=True) if np.isnan(column).all()]
             if unseen:
                 raise PolicyError(f"no {what} was ever observed for {', '.join(unseen)}; leave the provider out")
-        return cls(X, quality, cost, latency, names)
+        return cls(X, quality, cost, latency, names, quality_se)
 
     def take(self, rows: NDArray[np.intp]) -> Outcomes:
         """The prompts at ``rows``."""
         return take_rows(self, rows)
 
     def distinct(self) -> Outcomes:
-        """Each request once, with the means of what was observed of it.
+        """Each request once, with the means of what was observed of it; how sure that is, is not kept.
 
         Equal features mean the same request asked again, which would be on both sides of any split into seen and
         unseen; unless so few rows are distinct that the features cannot tell requests apart. Then it is all of them.

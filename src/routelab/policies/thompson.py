@@ -55,8 +55,9 @@ class ThompsonPolicy(Bandit):
     def _fit(self, data: Outcomes) -> None:
         """Warm start from every observed cell."""
         self._check_prior()
-        reward = np.nansum(data.quality, axis=0)
-        lost = (~np.isnan(data.quality)).sum(axis=0) - reward
+        trust = 1.0 if data.quality_se is None else 1.0 / (1.0 + 4.0 * data.quality_se**2)
+        reward = np.nansum(trust * data.quality, axis=0)
+        lost = (trust * ~np.isnan(data.quality)).sum(axis=0) - reward
         seen = (~np.isnan(data.cost)).sum(axis=0).astype(float)
         seconds = np.full(len(reward), np.nan) if data.latency is None else np.nanmean(data.latency, axis=0)
         self.counts_ = np.stack([reward, lost, seen, np.nanmean(data.cost, axis=0), seconds])

@@ -55,5 +55,5 @@ class BanditRouter(Router):
         """The provider that should answer ``request``; the decision is recorded, its id is in ``last_decision``."""
         return self.decide(request).provider
 
-    def _learn(self, decided: Pending, quality: float, cost: float) -> None:
-        self._update_policy(decided, quality, cost)
+    def _learn(self, decided: Pending, quality: float, cost: float, se: float | None) -> None:
+        self._update_policy(decided, quality, cost, se)

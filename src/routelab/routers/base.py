@@ -8,6 +8,7 @@ import numpy as np
 
 from routelab.db_records import Outcome
 from routelab.errors import RoutelabError
+from routelab.evaluators import Grade
 from routelab.policies import Policy
 from routelab.providers import Price, Provider, ProviderPool
 from routelab.request import LLMRequest, is_finite
@@ -42,6 +43,7 @@ class Router(AnsweringRouter):
         typical_costs: USD of each provider at the price that the router was last told; its names are those that it was
             told of. Routers may share a pool: each is to be told of a change, before any of them decides again.
         price_changes: those at run time, in their order, the last 100 of each provider.
+        grading_cost_usd: what the grades cost so far; no pacer counts it.
 
     Raises:
         RoutelabError: the fitted policy knows other providers than the pool holds.
@@ -60,18 +62,21 @@ class Router(AnsweringRouter):
         policy = self.acting_policy()  # another than the router's own stands in for it and has learned nothing
         return explain(policy, x, self.present_objective(), names, self.background, known=policy is self.policy)
 
-    def grade(self, decision_id: str, quality: float) -> None:
+    def grade(self, decision_id: str, quality: float | Grade) -> None:
         """Grade in [0, 1] an answer that ``complete`` brought and its provider did not grade: its outcome is whole now.
 
-        The same grade again changes nothing.
+        The same grade again changes nothing. A ``Grade`` also tells its standard error, by which it counts for less,
+        and its cost, which is part of ``grading_cost_usd`` and of no budget: a budget is for answers.
 
         Raises:
             RoutelabError: the decision is unknown or has expired, has another outcome already, or was not answered
                 through ``complete``.
         """
         decided = self.pending.get(decision_id)
+        grade = quality if isinstance(quality, Grade) else None
+        told = (quality, None, 0.0) if grade is None else (grade.quality, grade.se, grade.cost_usd)
         if isinstance(decided, Outcome):
-            check_same(decided, replace(decided, quality=quality))
+            check_same(decided, _graded(decided, *told))
         elif decided is None:
             raise RoutelabError(
                 f"decision {decision_id!r} is unknown, or older than the last {self.pending.horizon}; "
@@ -79,10 +84,10 @@ class Router(AnsweringRouter):
             )
         elif decided.completion is None:
             raise RoutelabError(f"decision {decision_id!r} has no answer yet; record its cost with record_outcome")
-        elif not is_finite(quality):
+        elif not is_finite(told[0]):
             raise RoutelabError(f"grade {quality!r} of decision {decision_id!r} is no number; grade it again")
         else:
-            self._record(self._outcome(decision_id, decided.completion, quality))
+            self._record(_graded(self._outcome(decision_id, decided.completion, None), *told))
 
     def add_provider(self, provider: Provider, *, quality: float = 0.5, latency: float | None = None) -> None:
         """Add a provider at run time, believed to have ``quality`` and ``latency`` (seconds) until it is observed.
@@ -151,6 +156,10 @@ class Router(AnsweringRouter):
             self.price_changes[own[1]] = replace(self.price_changes[own[1]], factor=np.nan)
             del self.price_changes[own[0]]
         self.price_changes.append(change)
+
+
+def _graded(outcome: Outcome, quality: float, se: float | None, cost: float) -> Outcome:
+    return replace(outcome, quality=quality, quality_se=se, grading_cost_usd=cost)
 
 
 def introduce(policy: Policy, pool: ProviderPool) -> None:

@@ -65,6 +65,7 @@ class DecidingRouter:
         self.clock = clock
         self.price_changes: list[PriceChange] = []
         self.typical_costs = {provider.name: typical_cost(provider.price) for provider in self.pool}
+        self.grading_cost_usd = 0.0
         self.policy_version = 0
         self.last_decision: RoutingDecision | None = None
         if policy.providers_:

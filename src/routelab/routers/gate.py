@@ -26,6 +26,7 @@ class Observed:
         quality: in [0, 1].
         cost: USD.
         expected: the champion's forecast of quality and cost.
+        se: standard error of ``quality``, where its grader stated one.
     """
 
     number: int
@@ -35,6 +36,7 @@ class Observed:
     quality: float
     cost: float
     expected: tuple[float, float]
+    se: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,5 +96,5 @@ def _forecasts(policy: Policy, held: Sequence[Observed]) -> Floats:
     for row, (one, arm) in enumerate(zip(held, arms, strict=True)):
         expected = policy.predict(one.x[None, :])
         forecasts[row] = expected.quality[0, arm], expected.cost[0, arm]
-        policy.update(one.x.astype(np.float64), arm, one.quality, one.cost)
+        policy.update(one.x.astype(np.float64), arm, one.quality, one.cost, se=one.se)
     return forecasts

@@ -11,6 +11,7 @@ from typing import Any, Unpack
 from routelab.db_reading import TrainingData
 from routelab.drift import Drift, DriftMonitor
 from routelab.errors import RoutelabError
+from routelab.evaluators import Grade, QualityEvaluator
 from routelab.policies import EpsilonGreedyPolicy, ForestPolicy, Policy
 from routelab.providers import Completion, Provider, ProviderPool
 from routelab.request import LLMRequest
@@ -21,7 +22,7 @@ from routelab.routers.pending import Pending
 from routelab.routers.retraining import RetrainingRouter
 from routelab.routers.settings import Settings
 
-Grader = Callable[[LLMRequest, Completion], "float | Awaitable[float | None] | None"]
+Grader = QualityEvaluator | Callable[[LLMRequest, Completion], "float | Grade | Awaitable[float | Grade | None] | None"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +49,9 @@ class OnlineMLRouter(RetrainingRouter):
         providers: the arms; a pool, or providers that one is made of.
         policy: ``EpsilonGreedyPolicy(0.1, ForestPolicy())`` unless told otherwise: a forest that explores, so that its
             log stays usable for evaluation. A bandit starts at once, other policies by rules until they are trained.
-        grader: grades in [0, 1] the answers that their provider did not grade, at once or as an awaitable; None from
-            it, or an exception, leaves an answer waiting for ``grade``.
+        grader: a ``QualityEvaluator``, or a function that gives a number in [0, 1] or a ``Grade``, at once or as an
+            awaitable. It grades the answers that their provider did not grade; None from it, or an exception, leaves
+            an answer waiting for ``grade``. The answer is handed on once it is graded.
         retrain_after: outcomes, or None for never by their number.
         retrain_every_s: seconds of ``clock``, or None.
         monitor: of drifts.
@@ -117,17 +119,19 @@ class OnlineMLRouter(RetrainingRouter):
         """
         decision, completion = await self.complete(request)
         quality = completion.quality
-        if quality is None and (quality := await self._ask_grader(request, completion)) is not None:
-            self.grade(decision.decision_id, quality)
+        if quality is None and (grade := await self._ask_grader(request, completion)) is not None:
+            self.grade(decision.decision_id, grade)
+            quality = grade.quality if isinstance(grade, Grade) else grade
         if self.training:
             await asyncio.sleep(0)  # providers that answer at once must not starve the fit
         return RoutingResult(decision, completion, quality)
 
-    async def _ask_grader(self, request: LLMRequest, completion: Completion) -> float | None:
+    async def _ask_grader(self, request: LLMRequest, completion: Completion) -> float | Grade | None:
         if self.grader is None:
             return None
+        ask = self.grader.grade if isinstance(self.grader, QualityEvaluator) else self.grader
         try:
-            grade = self.grader(request, completion)
+            grade = ask(request, completion)
             return await grade if isinstance(grade, Awaitable) else grade
         except Exception as error:  # an answer without a grade is still an answer
             told = {"provider": completion.provider, "error": f"{type(error).__name__}: {error}"}
@@ -140,11 +144,11 @@ class OnlineMLRouter(RetrainingRouter):
         self.monitor.restart(name)
         self._forget_observed(name)
 
-    def _learn(self, decided: Pending, quality: float, cost: float) -> None:
+    def _learn(self, decided: Pending, quality: float, cost: float, se: float | None) -> None:
         """Learn one outcome, look for a drift, and retrain where it is time."""
-        self._count(decided, quality, cost)
+        self._count(decided, quality, cost, se)
         if self.policy.online:
-            self._update_policy(decided, quality, cost)
+            self._update_policy(decided, quality, cost, se)
         if decided.version == self.policy_version:
             drift = self.monitor.update(decided.provider, quality - decided.expected[0])
             if drift is not None:

@@ -27,6 +27,8 @@ class RecordingRouter(DecidingRouter):
         input_tokens: int | None = None,
         output_tokens: int | None = None,
         error: str | None = None,
+        quality_se: float | None = None,
+        grading_cost_usd: float = 0.0,
     ) -> None:
         """Join the outcome of a decision, however late, and let the policy learn from it.
 
@@ -37,9 +39,8 @@ class RecordingRouter(DecidingRouter):
             RoutelabError: the decision is unknown to router and log, it has another outcome already, or a value is
                 out of range; nothing is recorded or learned then.
         """
-        self._record(
-            Outcome(decision_id, quality, cost_usd, self.clock(), latency_s, input_tokens, output_tokens, error)
-        )
+        told = (latency_s, input_tokens, output_tokens, error, quality_se, grading_cost_usd)
+        self._record(Outcome(decision_id, quality, cost_usd, self.clock(), *told))
 
     def _record(self, outcome: Outcome, *, final: bool = True) -> None:
         """Record and learn; not ``final`` is the outcome of a provider that failed, while others are still asked."""
@@ -53,6 +54,7 @@ class RecordingRouter(DecidingRouter):
         if self.db is not None:
             self.db.record_outcome(outcome)
         self.pending.settle(outcome)
+        self.grading_cost_usd += outcome.grading_cost_usd
         if decided.owed is not None:
             self._reserve(-decided.expected[1], -1)
             if final:
@@ -61,7 +63,7 @@ class RecordingRouter(DecidingRouter):
                 self._reserve(outcome.cost_usd, 0)
         joined = self._joined.get(decided.provider, 0)  # another of the same name may have left before
         if outcome.quality is not None and decided.provider in self.pool and decided.number > joined:
-            self._learn(decided, outcome.quality, outcome.cost_usd)
+            self._learn(decided, outcome.quality, outcome.cost_usd, outcome.quality_se)
 
     def _record_forgotten(self, outcome: Outcome) -> None:
         if self.db is None:
@@ -78,14 +80,14 @@ class RecordingRouter(DecidingRouter):
             self.pacer.reserve(-owed, 0)
             self.pacer.update(owed + cost, quality=quality, latency=latency)
 
-    def _learn(self, decided: Pending, quality: float, cost: float) -> None:
+    def _learn(self, decided: Pending, quality: float, cost: float, se: float | None) -> None:
         """Learn from one graded outcome; routers that learn in batches do nothing here."""
 
-    def _update_policy(self, decided: Pending, quality: float, cost: float) -> None:
+    def _update_policy(self, decided: Pending, quality: float, cost: float, se: float | None) -> None:
         """Let the policy, a bandit, learn one outcome, at the present price of its provider."""
         arm, factor = self.policy.providers_.index(decided.provider), self._price_factor(decided)
         now = None if factor is None else factor * cost
-        self.policy.update(decided.x.astype(np.float64), arm, quality, now, age=self.pending.age(decided))
+        self.policy.update(decided.x.astype(np.float64), arm, quality, now, age=self.pending.age(decided), se=se)
 
     def _price_factor(self, decided: Pending) -> float | None:
         """Typical cost of the provider now over that of then; None where it was free then and is not now."""

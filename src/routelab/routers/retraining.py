@@ -51,7 +51,7 @@ class RetrainingRouter(MLRouter):
         self.versions: deque[Version] = deque(maxlen=_KEPT_ATTEMPTS)
         self._retired: deque[Retired] = deque(maxlen=_KEPT_VERSIONS)
         self._observed: deque[Observed] = deque(maxlen=_KEPT_OUTCOMES)
-        self._arrivals: list[tuple[Pending, float, float]] = []  # since a fit that goes on began
+        self._arrivals: list[tuple[Pending, float, float, float | None]] = []  # since a fit that goes on began
         self._task: asyncio.Task[Any] | None = None
         self._outdated = False  # what is being fitted: something happened that it cannot know
         self._due: str | None = None
@@ -105,7 +105,7 @@ class RetrainingRouter(MLRouter):
         stale = set(map(id, own[: len(own) - keep]))
         self._observed = deque((one for one in self._observed if id(one) not in stale), _KEPT_OUTCOMES)
 
-    def _count(self, decided: Pending, quality: float, cost: float) -> None:
+    def _count(self, decided: Pending, quality: float, cost: float, se: float | None) -> None:
         """Note a graded outcome, at the present price, for the gate, and for whatever is being fitted."""
         self._outcomes += 1
         factor = self._price_factor(decided)
@@ -119,10 +119,11 @@ class RetrainingRouter(MLRouter):
                     quality=quality,
                     cost=factor * cost,
                     expected=(decided.expected[0], factor * decided.expected[1]),
+                    se=se,
                 )
             )
         if self.training:
-            self._arrivals.append((decided, quality, cost))
+            self._arrivals.append((decided, quality, cost, se))
 
     def _retrain_if_due(self) -> None:
         """Start a fit in the background where it is time; without a running event loop it waits for one."""
@@ -209,9 +210,9 @@ class RetrainingRouter(MLRouter):
         champion = Retired(self.policy, self.policy_version, self.background, self._prices())
         super()._serve(policy, data, prices)
         self._retired.append(champion)
-        for decided, quality, cost in self._arrivals:
+        for decided, quality, cost, se in self._arrivals:
             if policy.online and decided.provider in policy.providers_:
-                self._update_policy(decided, quality, cost)
+                self._update_policy(decided, quality, cost, se)
         self._arrivals.clear()
         self._observed.clear()
 

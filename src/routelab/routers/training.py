@@ -100,8 +100,11 @@ def graded_arms(data: TrainingData, names: Collection[str], rows: Rows) -> Rows:
 def fit_rows(policy: Policy, data: TrainingData, arms: Rows, rows: Rows) -> Policy:
     """A fitted clone of ``policy``."""
     quality, cost, latency = (values[np.ix_(rows, arms)] for values in (data.quality, data.cost, data.latency))
+    se, names = data.quality_se[np.ix_(rows, arms)], [data.providers[j] for j in arms]
     fresh: Policy = clone(policy)
-    return fresh.fit(data.X[rows], quality, cost, latency, providers=[data.providers[j] for j in arms])
+    return fresh.fit(
+        data.X[rows], quality, cost, latency, providers=names, quality_se=None if np.isnan(se).all() else se
+    )
 
 
 def evaluate(
