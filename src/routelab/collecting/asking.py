@@ -15,8 +15,8 @@ from routelab.collecting.journal import Pair
 from routelab.collecting.paying import Metered, NoRoom, Till, with_judges
 from routelab.evaluators import Grade, QualityEvaluator
 from routelab.providers import Completion, Provider, ProviderError
+from routelab.redaction import redacted
 from routelab.request import LLMRequest
-from routelab.routers.redaction import redacted
 
 _GRACE_S = 10.0  # for what is in flight when it is interrupted
 

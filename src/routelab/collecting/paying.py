@@ -14,8 +14,8 @@ from routelab.errors import RoutelabError
 from routelab.evaluators import FirstOf, JudgeEvaluator, QualityEvaluator
 from routelab.providers import Completion, Price, Provider, ProviderError, ProviderPool
 from routelab.providers.limits import approximate_tokens
+from routelab.redaction import redacted
 from routelab.request import LLMRequest
-from routelab.routers.redaction import redacted
 
 
 class NoRoom(ProviderError):
