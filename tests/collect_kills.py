@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import signal
-import subprocess
 import sys
 import time
 from collections import Counter
 from dataclasses import dataclass, field
 from hashlib import sha256
+from multiprocessing import get_context
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pandas as pd
@@ -18,12 +20,32 @@ import yaml
 
 from chat_answers import Asked
 from faulty_server import FaultyServer, faulty_server_in_thread
+from routelab import cli
 from routelab.collecting.journal import Pair
 
-ROOT = Path(__file__).resolve().parents[1]
-ROUTELAB = str(Path(sys.executable).with_name("routelab"))
+SERVER = get_context("forkserver")  # its children have all modules from the start
+SERVER.set_forkserver_preload(
+    [
+        "routelab.cli",
+        "routelab.collecting.grading",
+        "routelab.params",
+        "routelab.providers.openai_client",
+        "routelab.tables.table",
+        "pandera.pandas",
+    ]
+)
 MODELS = ("small", "large")
 PRICE = 100.0  # USD per million tokens, in and out
+
+
+def routelab(arguments: list[str], folder: str) -> None:
+    """The command in a process of its own; writes to the files ``out`` and ``err`` of the folder."""
+    os.chdir(folder)
+    for name, place in (("out", 1), ("err", 2)):
+        os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), place)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    sys.argv = ["routelab", *arguments]
+    cli.run()
 
 
 def number_of(asked: Asked) -> int:
@@ -55,13 +77,13 @@ class Collection:
         self.folder.mkdir(parents=True)
         rows = [{"prompt_id": f"p{i}", "prompt": f"What is {i}", "reference": str(i)} for i in range(self.prompts)]
         (self.folder / "prompts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-        params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-        params["live"]["providers"] = [
+        providers = [
             {"name": model, "model": model, "base_url": self.server.url, "key_env": None, "max_tokens": 20}
             | {"input_price": PRICE, "output_price": PRICE, "timeout_s": 10.0}
             for model in MODELS
         ]
-        (self.folder / "params.yaml").write_text(yaml.safe_dump(params))
+        live = {"live": {"providers": providers, "gateway_columns": {}}}
+        (self.folder / "params.yaml").write_text(yaml.safe_dump(live))
 
     @property
     def journal(self) -> Path:
@@ -75,30 +97,28 @@ class Collection:
         """How often the server was asked for each pair."""
         return Counter((f"p{number_of(each)}", str(each.body["model"])) for each in list(self.server.asked))
 
-    def start(self, *options: str) -> subprocess.Popen[str]:
-        command = [ROUTELAB, "collect", "live", "prompts.jsonl", "--out", "table.jsonl", "--evaluator", "numeric"]
-        return subprocess.Popen(
-            [*command, "--concurrency", str(self.concurrency), *options],
-            cwd=self.folder,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+    def start(self, *options: str) -> BaseProcess:
+        command = ["collect", "live", "prompts.jsonl", "--out", "table.jsonl", "--evaluator", "numeric"]
+        arguments = [*command, "--concurrency", str(self.concurrency), *options]
+        process = SERVER.Process(target=routelab, args=(arguments, str(self.folder)))
+        process.start()
+        return process
 
-    def finish(self, *options: str) -> tuple[int, str, str]:
+    def finish(self, *options: str) -> tuple[int | None, str, str]:
+        """The exit code, and what was written to the terminal."""
         process = self.start(*options)
-        out, err = process.communicate(timeout=120)
-        return process.returncode, out, err
+        process.join(timeout=120)
+        return process.exitcode, *((self.folder / name).read_text() for name in ("out", "err"))
 
-    def kill_when(self, requests: int, *options: str, how: signal.Signals = signal.SIGKILL) -> tuple[int, str]:
+    def kill_when(self, requests: int, *options: str, how: signal.Signals = signal.SIGKILL) -> tuple[int | None, str]:
         """Kill a run once the server has had so many requests in all; notes what was in flight."""
         process = self.start(*options)
-        while len(self.server.asked) < requests and process.poll() is None:
+        while len(self.server.asked) < requests and process.is_alive():
             time.sleep(0.0005)
-        process.send_signal(how)
-        _, err = process.communicate(timeout=60)
+        os.kill(process.pid or 0, how)
+        process.join(timeout=60)
         self.killed_in_flight.update(self.open_pairs())
-        return process.returncode, err
+        return process.exitcode, (self.folder / "err").read_text()
 
     def open_pairs(self) -> set[Pair]:
         """What the journal says was asked and has no answer."""

@@ -11,7 +11,7 @@ from routelab import PerformanceTable
 
 
 def test_a_collection_that_is_killed_and_resumed_ends_like_one_that_is_not(tmp_path: Path) -> None:
-    told = killed_and_resumed(tmp_path, kills=3, prompts=60, seed=0)
+    told = killed_and_resumed(tmp_path, kills=3, prompts=40, seed=0)
     assert told["repeated"] <= 3 * 2 * 4
 
 

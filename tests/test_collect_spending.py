@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from collecting import QUICK, Charging, prompts, run
 from routelab import LLMRequest, RoutelabError, SimulatedProvider, simulated_providers
 from routelab.collecting import Patience, collect
 from routelab.collecting.spending import Spending
+from routelab.evaluators import JudgeEvaluator
 from routelab.providers import Completion, ProviderError
 
 
@@ -95,3 +97,40 @@ def test_one_request_at_a_time_spends_the_same(tmp_path: Path) -> None:
     one = run(tmp_path / "1", prompts(20), wide, cap_usd=0.03)
     other = run(tmp_path / "2", prompts(20), narrow, cap_usd=0.03, patience=Patience(1))
     assert one.spent_usd == pytest.approx(other.spent_usd)
+
+
+class Judge(Charging):
+    """Gives every answer 8 of 10."""
+
+    async def complete(self, request: LLMRequest) -> Completion:
+        return replace(await super().complete(request), text='{"score": 8}')
+
+
+def test_a_judges_votes_are_paid_and_its_cost_is_not_that_of_the_answers(tmp_path: Path) -> None:
+    judge = Judge("judge", cost=0.002)
+    collected = run(tmp_path, prompts(5), [Charging("a"), Charging("b")], evaluator=JudgeEvaluator(judge))
+    assert judge.asked.total() == 5 * 2 * 3
+    assert collected.frame["quality"].tolist() == pytest.approx([0.8] * 10)
+    assert collected.frame["cost_usd"].tolist() == [0.001] * 10
+    assert collected.spent_usd == pytest.approx(10 * 0.001 + 30 * 0.002)
+
+
+def test_a_cap_holds_for_answers_and_votes_together_and_no_answer_goes_ungraded(tmp_path: Path) -> None:
+    judge, providers = Judge("judge", cost=0.002), [Charging("a"), Charging("b")]
+    evaluator = JudgeEvaluator(judge)
+    spent = list[float]()
+    for cap in (0.05, 0.1, 0.3, 5.0):
+        collected = run(tmp_path, prompts(20), providers, evaluator=evaluator, cap_usd=cap)
+        spent.append(judge.charged + sum(p.charged for p in providers))
+        assert spent[-1] <= cap
+        assert collected.spent_usd == pytest.approx(spent[-1])
+        assert collected.capped == (cap < 5.0)
+        assert collected.frame["quality"].notna().all()
+    assert spent == sorted(spent)
+    assert collected.missing == 0
+
+
+def test_a_judge_that_cannot_bound_its_costs_is_refused_under_a_cap(tmp_path: Path) -> None:
+    unbounded = simulated_providers()[0]
+    with pytest.raises(RoutelabError, match=f"provider '{unbounded.name}' has no worst_cost_usd"):
+        run(tmp_path, prompts(2), [Charging("a"), Charging("b")], evaluator=JudgeEvaluator(unbounded), cap_usd=1.0)

@@ -50,13 +50,13 @@ def live(
     """
     from routelab.collecting import Patience, collect, read_prompts
     from routelab.collecting.grading import evaluator_named, needs_references
-    from routelab.params import load_params
+    from routelab.params import load_live
 
     _check_ending(out)
     asked = read_prompts(prompts)
     if needs_references(evaluator) and not any(request.reference for request in asked.requests):
         raise TableError(f"{prompts}: no prompt has a reference, which {evaluator!r} compares with; add the column")
-    known = {section.name: section for section in load_params(params).live.providers}
+    known = {section.name: section for section in load_live(params).providers}
     names = list(known) if providers is None else [name.strip() for name in providers.split(",")]
     judged_by = evaluator.removeprefix("judge:") if evaluator.startswith("judge:") else None
     used = dict.fromkeys([*names, *([judged_by] if judged_by else [])])
@@ -123,11 +123,11 @@ def log(
     """Read the answers in a gateway's log; live.gateway_columns of params.yaml says what its fields mean."""
     from routelab.collecting.gateway import read_gateway_log
     from routelab.collecting.pricing import priced
-    from routelab.params import load_params
+    from routelab.params import load_live
     from routelab.tables.answers import frame_of
 
     _check_ending(out)
-    answers = read_gateway_log(file, load_params(params).live.gateway_columns)
+    answers = read_gateway_log(file, load_live(params).gateway_columns)
     _write(frame_of(priced(answers, str(file)), str(file)), out, str(file))
 
 
