@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from routelab.collecting.asking import Asking, Patience
@@ -85,6 +86,7 @@ async def collect(
     """
     from tqdm.auto import tqdm
 
+    tqdm.set_lock(RLock())  # its own is a semaphore of the system, which outlives a kill
     pool = _pool(providers, evaluator, cap_usd)
     names = [provider.name for provider in providers]
     with Journal(journal, _header(prompts, list(providers), settings or {})) as book:
