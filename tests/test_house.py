@@ -26,6 +26,7 @@ ROOMS = [
     "features",
     "policies",
     "providers drift",
+    "redaction",
     "evaluators",
     "db_records",
     "db_schema db_table db_group_commit",

@@ -23,7 +23,7 @@ from routelab import (
 )
 from routelab.errors import PolicyError
 from routelab.providers import Price, ProviderError
-from routelab.routers.redaction import redacted
+from routelab.redaction import redacted
 from routing import EASY, HARD, Answering, answer_all, requests
 
 

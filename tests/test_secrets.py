@@ -17,7 +17,7 @@ from live import answered, failure, provider_at
 from routelab import LLMRequest, MLRouter, PerformanceDB, RoutelabError
 from routelab.providers import ProviderError
 from routelab.providers.keys import read_key
-from routelab.routers.redaction import redacted
+from routelab.redaction import redacted
 
 FAULTS = [name for name in BEHAVIOURS if name not in ("ok", "dated-model", "no-usage")]
 REQUEST = LLMRequest("Who was Ada Lovelace?")

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from routelab.db_cli import db_app
+from routelab.collect_cli import collect_app
 from routelab.errors import RoutelabError, SourceError
 from routelab.proxy_cli import proxy
 
@@ -19,6 +20,7 @@ app = typer.Typer(
 )
 app.command()(proxy)
 app.add_typer(db_app, name="db")
+app.add_typer(collect_app, name="collect")
 Json = Annotated[Path | None, typer.Option("--json", help="Also write the table as JSON to this file.")]
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from routelab.errors import ParamsError
 from routelab.params_live import LiveParams
@@ -28,6 +28,8 @@ from routelab.params_sections import (
     Sized,
     known_tables,
 )
+
+_Settings = TypeVar("_Settings", bound=BaseModel)
 
 
 class Params(Section):
@@ -68,13 +70,33 @@ class Params(Section):
         return self.replay.policies.full if self.size == "full" else self.replay.policies.small
 
 
+class _OnlyLive(BaseModel):
+    """The section ``live``, whatever else the file holds."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+
+    live: LiveParams
+
+
 def load_params(path: str | Path = "params.yaml") -> Params:
     """Read and check the settings.
 
     Raises:
         ParamsError: the file is missing or no YAML, or a value is out of range; names the field and the value.
     """
-    path = Path(path)
+    return _checked(Params, Path(path))
+
+
+def load_live(path: str | Path = "params.yaml") -> LiveParams:
+    """Read and check the section ``live`` alone: the file may hold no other, and nothing heavy is imported.
+
+    Raises:
+        ParamsError: as ``load_params``.
+    """
+    return _checked(_OnlyLive, Path(path)).live
+
+
+def _checked(model: type[_Settings], path: Path) -> _Settings:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -82,7 +104,7 @@ def load_params(path: str | Path = "params.yaml") -> Params:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ParamsError(f"{path} is no YAML: {' '.join(str(error).split())}; mend it and run again") from None
     try:
-        return Params.model_validate(content)
+        return model.model_validate(content)
     except ValidationError as error:
         # a misspelt name comes before the one that is missing for it
         first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")

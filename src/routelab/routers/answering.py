@@ -13,12 +13,12 @@ from routelab.db_records import AFTER_FAILURE, CANCELLED, Outcome
 from routelab.policies import Choice, Objective
 from routelab.providers import Chunk, Completion, DeadlineError, ProviderError
 from routelab.providers.limits import CHARACTERS_PER_TOKEN, input_tokens
+from routelab.redaction import redacted
 from routelab.request import LLMRequest
 from routelab.routers.course import Course, Streamed
 from routelab.routers.decision import RoutingDecision
 from routelab.routers.diverting import next_best
 from routelab.routers.recording import RecordingRouter
-from routelab.routers.redaction import redacted
 
 _PAUSE_S = 0.1  # before a second try, and up to twice as long
 

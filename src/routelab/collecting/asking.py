@@ -1,0 +1,192 @@
+"""Workers that ask providers one prompt after another, and again where they failed."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from tqdm.auto import tqdm
+
+from routelab.collecting.journal import Pair
+from routelab.collecting.paying import Metered, NoRoom, Till, with_judges
+from routelab.evaluators import Grade, QualityEvaluator
+from routelab.providers import Completion, Provider, ProviderError
+from routelab.redaction import redacted
+from routelab.request import LLMRequest
+
+_GRACE_S = 10.0  # for what is in flight when it is interrupted
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How many at once, and how hard to try.
+
+    Args:
+        concurrency: requests in flight to each provider at most.
+        attempts: at one prompt of a provider, before it has failed.
+        backoff_s: seconds before the second attempt, twice that before the third, and so on.
+        give_up_s: a provider that has failed for so long, without an answer in between, is not asked the rest.
+    """
+
+    concurrency: int = 8
+    attempts: int = 6
+    backoff_s: float = 1.0
+    give_up_s: float = 60.0
+
+
+class Asking:
+    """One run of a collection.
+
+    Args:
+        evaluator: grades the answers; None: as a provider grades itself.
+        till: pays for them.
+        patience: how many at once, and how hard to try.
+        keep_answers: whether the journal gets the texts of the answers.
+        bar: shows how far it is.
+
+    Attributes:
+        failed: (prompt_id, provider) → the last error.
+        given_up: name of a provider → why it was not asked the rest.
+        capped: whether it stopped since the cap leaves no room.
+    """
+
+    def __init__(
+        self,
+        evaluator: QualityEvaluator | None,
+        till: Till,
+        patience: Patience,
+        bar: tqdm[Any],
+        *,
+        keep_answers: bool = False,
+    ) -> None:
+        self.evaluator, self.till, self.patience = evaluator, till, patience
+        self.bar, self.keep_answers = bar, keep_answers
+        self.failed = dict[Pair, str]()
+        self.given_up = dict[str, str]()
+        self.capped = False
+        self._failing_since = dict[str, float]()
+        self._stopping = False
+        self._in_flight = set[asyncio.Task[Any] | None]()
+
+    async def run(self, requests: Sequence[LLMRequest], providers: Sequence[Provider]) -> None:
+        """Ask every provider all that it has not answered; when cancelled, wait shortly for what is in flight.
+
+        Raises:
+            RoutelabError: a provider or the evaluator cannot be used at all.
+        """
+        workers, answered = list[asyncio.Task[None]](), self.till.journal.answered
+        for provider in providers:
+            left = iter([r for r in requests if (str(r.request_id), provider.name) not in answered])
+            workers += [asyncio.create_task(self._work(provider, left)) for _ in range(self._slots(provider))]
+        grace_s: float | None = _GRACE_S
+        try:
+            done, _ = await asyncio.wait(workers, return_when=asyncio.FIRST_EXCEPTION)
+            with suppress(NoRoom):
+                for worker in done:
+                    worker.result()
+            self.capped = any(isinstance(worker.exception(), NoRoom) for worker in done)
+            grace_s = None  # what is in flight is paid for
+        finally:
+            self._stopping = True
+            if self._in_flight:
+                await asyncio.wait({task for task in self._in_flight if task}, timeout=grace_s)
+            for worker in workers:
+                worker.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
+
+    def _slots(self, provider: Provider) -> int:
+        """Requests to ``provider`` in flight at most."""
+        limits = getattr(provider, "limits", None)
+        own = None if limits is None else limits.concurrency
+        return min(self.patience.concurrency, own or self.patience.concurrency)
+
+    async def _work(self, provider: Provider, requests: Iterator[LLMRequest]) -> None:
+        """One of the workers that take a provider's requests from the same iterator."""
+        for request in requests:
+            if self._stopping or provider.name in self.given_up:
+                return
+            error = await self._insist(provider.name, request)
+            if error is not None and not self._stopping:
+                self.failed[str(request.request_id), provider.name] = error
+            self.bar.update(error is None)
+
+    async def _insist(self, name: str, request: LLMRequest) -> str | None:
+        """Ask until there is an answer, the attempts are used up, or it must stop; returns the last error."""
+        error = ""
+        for attempt in range(self.patience.attempts):
+            if attempt:
+                await asyncio.sleep(self.patience.backoff_s * 2.0 ** (attempt - 1) * random.uniform(0.5, 1.0))
+            await self.till.ready(name, request)
+            if self._stopping or name in self.given_up:
+                return error or self.given_up.get(name, "")
+            try:
+                await self._ask(name, request)
+            except NoRoom:
+                raise
+            except ProviderError as failure:
+                error = redacted(str(failure), request.prompt)
+                if failure.refused:
+                    return error
+                self._note_failure(name, error)
+            else:
+                self._failing_since.pop(name, None)
+                return None
+        return error
+
+    def _note_failure(self, name: str, error: str) -> None:
+        now = asyncio.get_running_loop().time()
+        if now - self._failing_since.setdefault(name, now) > self.patience.give_up_s:
+            self.given_up[name] = error
+
+    async def _ask(self, name: str, request: LLMRequest) -> None:
+        """One attempt: pay, grade, note.
+
+        Raises:
+            NoRoom: the cap leaves no room for the answer, or for grading it.
+            ProviderError: no answer came.
+        """
+        pair = (str(request.request_id), name)
+        task = asyncio.current_task()
+        self._in_flight.add(task)
+        try:
+            completion = await self.till.pay(pair, name, request)
+            grade = await self._grade(pair, request, completion)
+            self.till.journal.has_answered(pair, self._values(completion, grade))
+        finally:
+            self._in_flight.discard(task)
+            self.bar.set_postfix_str(f"{self.till.spending.spent_usd:.4f} USD", refresh=False)
+
+    async def _grade(self, pair: Pair, request: LLMRequest, completion: Completion) -> Grade | None:
+        """What the answer is worth. One whose judge cannot be paid is given back: the next run asks for it again."""
+        if self.evaluator is None:
+            return None if completion.quality is None else Grade(completion.quality)
+        meters = list[Metered]()
+
+        def metered(judge: Provider) -> Provider:
+            meters.append(Metered(judge, self.till))
+            return meters[-1]
+
+        grade = await with_judges(self.evaluator, metered).grade(request, completion)
+        if any(meter.refused for meter in meters):
+            self.till.journal.has_failed(pair, completion.cost_usd, "the cap leaves no room to grade it")
+            raise NoRoom("the cap leaves no room to grade it")
+        if grade is not None and not meters:
+            self.till.charge(pair, grade.cost_usd)
+        return grade
+
+    def _values(self, completion: Completion, grade: Grade | None) -> dict[str, Any]:
+        """What the journal keeps of an answer."""
+        kept = {"answer": completion.text} if self.keep_answers else {}
+        return {
+            "quality": None if grade is None else grade.quality,
+            "quality_se": None if grade is None else grade.se,
+            "cost_usd": completion.cost_usd,
+            "input_tokens": completion.input_tokens,
+            "output_tokens": completion.output_tokens,
+            "latency_s": completion.latency_s,
+            **kept,
+        }
