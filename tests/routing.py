@@ -13,7 +13,7 @@ from routelab import (
     MLRouter,
     Objective,
 )
-from routelab.providers import Price, ProviderError, SimulatedProvider
+from routelab.providers import Circuit, Price, ProviderError, ProviderPool, SimulatedProvider
 from routelab.tables.synthetic import SyntheticData, World
 from routelab.tables.synthetic_world import DEFAULT_PROVIDERS
 
@@ -40,6 +40,11 @@ class Answering:
         if self.fails == "raises":
             raise ProviderError(str(error), completion)
         return completion
+
+
+def patient(*providers: Answering) -> ProviderPool:
+    """A pool that never leaves a failing provider alone."""
+    return ProviderPool(providers, circuit=Circuit(failures=10_000, window=10_000))
 
 
 def small_forest() -> ForestPolicy:

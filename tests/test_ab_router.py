@@ -27,7 +27,7 @@ from routelab.performance_db import Exposure
 from routelab.policies import Policy
 from routelab.providers import Completion, ProviderError
 from routelab.routers import Router
-from routing import Answering
+from routing import Answering, patient
 
 TEST = ABTest("t", ("a", "b"), (0.4, 0.4), "s", holdout=0.2)
 USERS = [f"user {i}" for i in range(50)]
@@ -132,8 +132,9 @@ def test_an_outcome_twice_or_of_nobody_is_refused(db: PerformanceDB) -> None:
 
 
 def test_a_provider_that_fails_and_its_substitute_are_one_request(db: PerformanceDB) -> None:
-    failing = MLRouter([Answering("y", 0.9), Answering("x", fails="raises")], clock=lambda: 5.0)  # asks x first
-    hopeless = BanditRouter([Answering("x", fails="raises"), Answering("y", fails="raises")], clock=lambda: 5.0)
+    failing = MLRouter(patient(Answering("y", 0.9), Answering("x", fails="raises")), clock=lambda: 5.0)  # asks x first
+    down = [Answering("x", fails="raises"), Answering("y", fails="raises")]
+    hopeless = BanditRouter(down, retry_share=0.0, clock=lambda: 5.0)
     router = ab_router(db, routers={"a": failing, "b": hopeless})
     rescued = next(user for user in USERS if TEST.assign(user) == "a")
     lost = next(user for user in USERS if TEST.assign(user) == "b")
@@ -152,7 +153,9 @@ def test_a_provider_that_fails_and_its_substitute_are_one_request(db: Performanc
 
 def test_a_request_whose_answer_waits_for_its_grade_did_not_fail(db: PerformanceDB) -> None:
     def rescued() -> MLRouter:
-        return MLRouter([Answering("y", None), Answering("x", fails="raises")], clock=lambda: 5.0)  # asks x first
+        return MLRouter(
+            patient(Answering("y", None), Answering("x", fails="raises")), clock=lambda: 5.0
+        )  # asks x first
 
     router = ab_router(db, routers={"a": rescued(), "b": rescued()})
     entered = [user for user in USERS if TEST.assign(user)]

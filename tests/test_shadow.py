@@ -31,7 +31,7 @@ from routelab.errors import ExperimentError
 from routelab.policies import Policy
 from routelab.providers import Completion
 from routelab.routers import Router
-from routing import EASY, Answering, requests
+from routing import EASY, Answering, patient, requests
 
 QUALITY = {"x": 0.2, "y": 0.9, "z": 0.6}
 FEATURIZER = RequestFeaturizer(embedder=None).fit([EASY])
@@ -140,7 +140,7 @@ def test_an_exploring_live_router_lets_the_shadow_be_estimated(db: PerformanceDB
 
 
 def test_a_second_choice_after_a_failure_is_compared_with_nobody(db: PerformanceDB) -> None:
-    providers = [Answering("x", 0.2), Answering("y", fails="raises"), Answering("z", 0.6)]
+    providers = patient(Answering("x", 0.2), Answering("y", fails="raises"), Answering("z", 0.6))
     live = MLRouter(providers, known(FixedPolicy()), featurizer=FEATURIZER, clock=lambda: 5.0)
     answer(ShadowRouter(live, {"best": best()}, db), 20)
     assert len(db.log()) == 40

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from routelab.policies import ThompsonPolicy as ThompsonPolicy
     from routelab.policies import load_policy as load_policy
     from routelab.providers import Completion as Completion
+    from routelab.providers import OpenAIProvider as OpenAIProvider
     from routelab.providers import Provider as Provider
     from routelab.providers import ProviderPool as ProviderPool
     from routelab.providers import SimulatedProvider as SimulatedProvider
@@ -89,7 +90,14 @@ _HOMES = {
         "ThompsonPolicy",
         "load_policy",
     ),
-    "providers": ("Completion", "Provider", "ProviderPool", "SimulatedProvider", "simulated_providers"),
+    "providers": (
+        "Completion",
+        "OpenAIProvider",
+        "Provider",
+        "ProviderPool",
+        "SimulatedProvider",
+        "simulated_providers",
+    ),
     "request": ("LLMRequest",),
     "routers": ("BanditRouter", "MLRouter", "OnlineMLRouter"),
     "tables.sources": ("load_source",),

@@ -91,7 +91,7 @@ shadows = sa.Table(
     sa.Column("objective", sa.Text, nullable=False),  # JSON object
 )
 _WRITING = 0x726F7574  # any number that only routelab locks
-_LOCK_SECONDS = "30"  # how long SQLite waits for another process' write; `?timeout=` in the URL overrides it
+_LOCK_SECONDS = "30"  # how long to wait for another process' write; `?timeout=` in the URL overrides it for SQLite
 
 
 def open_engine(url: sa.URL, *, shared_connection: bool) -> sa.Engine:
@@ -142,7 +142,8 @@ def transaction(engine: sa.Engine) -> Iterator[sa.Connection]:
         if engine.dialect.name == "sqlite":  # lock before reading: a lock taken later fails instead of waiting
             connection.exec_driver_sql("BEGIN IMMEDIATE")
         else:  # one writer at a time here as well, so that what it reads stays true until it has written
-            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_WRITING)))
+            patience = sa.func.set_config("lock_timeout", f"{_LOCK_SECONDS}s", True)
+            connection.execute(sa.select(patience, sa.func.pg_advisory_xact_lock(_WRITING)))
         yield connection
 
 

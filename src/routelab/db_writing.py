@@ -166,3 +166,15 @@ def insert_drift(
     """Write one drift within the caller's transaction."""
     found = {"detected_at": detected_at, "decisions": decisions, "policy_version": policy_version}
     connection.execute(sa.insert(drifts), asdict(drift) | found)
+
+
+def delete_decisions(connection: sa.Connection, before: float, limit: int) -> int:
+    """Delete the earliest ``limit`` decisions before ``before`` (unix s) and what belongs to them; how many these were.
+
+    Shadows, which are not joined to decisions, go by their own time.
+    """
+    columns = decisions.c.decided_at, decisions.c.decision_id
+    old = sa.select(decisions.c.decision_id).where(decisions.c.decided_at < before).order_by(*columns).limit(limit)
+    connection.execute(sa.delete(shadows).where(shadows.c.decided_at < before))
+    connection.execute(sa.delete(outcomes).where(outcomes.c.decision_id.in_(old)))
+    return connection.execute(sa.delete(decisions).where(decisions.c.decision_id.in_(old))).rowcount

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,32 +13,40 @@ import pandas as pd
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
+from routelab.db_batches import LOG, ROWS, decoded, read_batches
 from routelab.db_experiments import Exposure, read_experiment, read_exposures, read_shadows
-from routelab.db_reading import TrainingData, read_drifts, read_log, read_training_data
+from routelab.db_export import export_batches
+from routelab.db_reading import TrainingData, read_drifts, read_training_data
 from routelab.db_records import Decision, Outcome, new_decision_id
 from routelab.db_rows import decision_row, outcome_row, shadow_row
 from routelab.db_schema import decisions, outcomes
 from routelab.db_store import Store
 from routelab.db_table import RecordedTable, table_decisions, table_outcomes
-from routelab.db_writing import Queued, insert_drift, insert_rows
+from routelab.db_writing import Queued, delete_decisions, insert_drift, insert_rows
 from routelab.drift import Drift
 from routelab.errors import DatabaseError
 
 __all__ = ["Decision", "Exposure", "Outcome", "PerformanceDB", "TrainingData", "new_decision_id"]
 
+_DELETED_AT_ONCE = 10_000
+
 
 class PerformanceDB(Store):
     """Append-only log of decisions and outcomes, joined by ``decision_id``.
 
-    Rows are queued and written in one transaction by :meth:`flush`, which also runs when ``batch_size`` rows wait,
-    before every read of this object, in :meth:`close` and when Python exits. After ``flush`` returns the rows are on
-    disk; rows still queued are lost when the process is killed. Other processes see only what was flushed: flush a
-    decision before its id leaves this process. SQLite runs in WAL mode with ``synchronous=FULL``. One object may be
-    shared by threads; each process opens its own.
+    Recording queues rows and returns at once; one thread writes them, within about 50 ms, in one transaction for all
+    that wait. :meth:`flush`, ``await`` :meth:`saved`, every read of this object, :meth:`close` and the end of Python
+    wait until all that was recorded before is on disk: rows that nobody waited for are lost when the process is killed
+    before they are written. Other processes see only what is written: flush a decision before its id leaves this
+    process. While the store fails, rows are kept and tried again every second. When more than 64 batches are queued,
+    recording waits, in asyncio with the whole event loop, and raises if the store fails; ``await saved()`` prevents it.
+
+    One object may be shared by threads and tasks; each process opens its own, and all may write at once. SQLite runs in
+    WAL mode with ``synchronous=FULL``; PostgreSQL commits as its server is set, and needs ``routelab[postgres]``.
 
     Args:
         url: any SQLAlchemy URL of SQLite or PostgreSQL; ``"sqlite://"`` lives in memory.
-        batch_size: rows that may wait in the queue, ≥ 1.
+        batch_size: rows that are written without waiting for more, ≥ 1.
         prompts: what is kept of ``Decision.prompt``: "hashed" its SHA-256, "stored" the text as well (with U+FFFD for
             NUL, which no store holds), "omitted" neither.
 
@@ -55,27 +65,27 @@ class PerformanceDB(Store):
     """
 
     def record_decision(self, decision: Decision) -> None:
-        """Queue one decision; raises as :meth:`flush` does."""
+        """Queue one decision; see :class:`PerformanceDB` for when it waits or raises."""
         self.record_decisions([decision])
 
     def record_decisions(self, decisions: Iterable[Decision]) -> None:
-        """Queue decisions; raises as :meth:`flush` does."""
+        """Queue decisions; see :meth:`record_decision`."""
         self._queue("decisions", (decision_row(decision, self.prompts) for decision in decisions))
 
     def record_outcome(self, outcome: Outcome) -> None:
-        """Queue one outcome; raises as :meth:`flush` does."""
+        """Queue one outcome; see :meth:`record_decision`."""
         self.record_outcomes([outcome])
 
     def record_outcomes(self, outcomes: Iterable[Outcome]) -> None:
-        """Queue outcomes; raises as :meth:`flush` does."""
+        """Queue outcomes; see :meth:`record_decision`."""
         self._queue("outcomes", map(outcome_row, outcomes))
 
     def record_exposure(self, exposure: Exposure) -> None:
-        """Queue one exposure; raises as :meth:`flush` does."""
+        """Queue one exposure; see :meth:`record_decision`."""
         self._queue("exposures", [asdict(exposure)])
 
     def record_shadow(self, shadow: str, decision: Decision) -> None:
-        """Queue what the router called ``shadow`` would have chosen; raises as :meth:`flush` does."""
+        """Queue what the router called ``shadow`` would have chosen; see :meth:`record_decision`."""
         self._queue("shadows", [shadow_row(shadow, decision)])
 
     def record_table(
@@ -93,7 +103,7 @@ class PerformanceDB(Store):
             policy: name kept with the decisions; another one for each table whose prompt ids may coincide.
 
         Raises:
-            DatabaseError: ``X`` has another length, a value is out of range, or a cell is in the log already.
+            DatabaseError: ``X`` has another length, a value is out of range, or the log holds a cell otherwise.
         """
         if len(X) != len(table.prompt_ids):
             raise DatabaseError(f"X has {len(X)} rows, the table has {len(table.prompt_ids)}; give one per prompt")
@@ -118,14 +128,55 @@ class PerformanceDB(Store):
             held, joined = (connection.scalars(total.select_from(table)).one() for table in (decisions, outcomes))
         return held, joined
 
+    def batches(self, rows: int = ROWS) -> Iterator[pd.DataFrame]:
+        """All of :meth:`log` in order, ``rows`` decisions at a time: a log of any length in bounded memory.
+
+        Nothing stays open between batches: writers go on, and what they add behind the last batch is read as well.
+        The first batch comes even when the log is empty.
+
+        >>> with PerformanceDB("sqlite://") as db:
+        ...     [len(batch) for batch in db.batches()]
+        [0]
+        """
+        if rows < 1:
+            raise DatabaseError(f"PerformanceDB.batches: rows is {rows!r}; give an int ≥ 1")
+        return map(decoded, read_batches(self._reading, LOG, rows))
+
     def log(self) -> pd.DataFrame:
         """All decisions in order with their outcome, where there is one: one row each, for evaluation.
 
         The columns are the fields of :class:`Decision` and :class:`Outcome`; ``features`` holds float32
         arrays, ``providers`` and ``probabilities`` lists, ``objective`` dicts; NaN where nothing is known.
         """
-        with self._reading() as connection:
-            return read_log(connection)
+        return pd.concat(self.batches(), ignore_index=True)
+
+    def export(self, path: str | Path) -> None:
+        """Write :meth:`log` as parquet, batch by batch, whole or not at all; the same log gives the same bytes.
+
+        ``objective`` is JSON there. ``routelab ope`` and ``LoggedData.from_frame`` read such files.
+        """
+        export_batches(read_batches(self._reading, LOG), Path(path))
+
+    def prune(self, before: float) -> int:
+        """Delete the decisions made before ``before`` (unix s) with their outcomes and shadows; how many these were.
+
+        Every 10,000 are a transaction: writers go on, and the log is valid wherever it is interrupted. Outcomes that
+        come later are refused as those of unknown decisions. Exposures and drifts stay. A SQLite file does not shrink;
+        what comes later takes the room.
+
+        Raises:
+            DatabaseError: ``before`` is not finite, or the store failed.
+        """
+        if not math.isfinite(before):
+            raise DatabaseError(f"PerformanceDB.prune: before is {before!r}; give unix seconds")
+        self.flush()
+        total = 0
+        while True:
+            with self._writing() as connection:
+                deleted = delete_decisions(connection, before, _DELETED_AT_ONCE)
+            total += deleted
+            if deleted < _DELETED_AT_ONCE:
+                return total
 
     def get_training_data(self, feature_set: str | None = None) -> TrainingData:
         """What policies train on: the decisions that have an outcome, as matrices.
@@ -136,8 +187,7 @@ class PerformanceDB(Store):
         Raises:
             DatabaseError: nothing to train on, several feature sets at once, or one set of several lengths.
         """
-        with self._reading() as connection:
-            return read_training_data(connection, feature_set)
+        return read_training_data(self._reading, feature_set)
 
     def drifts(self) -> pd.DataFrame:
         """All drifts in the order of their detection: the fields of :class:`Drift`, when, and under which policy."""

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Real
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from routelab.errors import RoutelabError
 
@@ -122,6 +122,52 @@ class LLMRequest:
         for name, value in self.features.items():
             if not is_finite(value):
                 raise RoutelabError(f"LLMRequest.features[{name!r}] is {value!r}; give a finite number")
+        if self.messages is not None:
+            _check_messages(self.messages)
+        if not isinstance(self.options, Mapping):
+            raise RoutelabError(f"LLMRequest.options is {self.options!r}; give a mapping of names to values")
+        if self.reference is not None and not isinstance(self.reference, str):
+            raise RoutelabError(f"LLMRequest.reference must be text, got {self.reference!r}; pass a str")
+
+    @classmethod
+    def from_chat(cls, messages: Sequence[Mapping[str, Any]], **fields: Any) -> Self:
+        """The request of a whole conversation; its prompt is the text of the last message of the user.
+
+        Args:
+            messages: in OpenAI's chat format; where a content has parts, those of type "text" count, a line each.
+            fields: others of the request.
+
+        Raises:
+            RoutelabError: no message of the user holds text, or a field is wrong.
+
+        >>> LLMRequest.from_chat([{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}]).prompt
+        'Hi'
+        """
+        _check_messages(messages)
+        own = [message.get("content") for message in messages if message["role"] == "user"]
+        prompt = _text(own[-1]) if own else ""
+        if not prompt.strip():
+            raise RoutelabError("LLMRequest.messages: the last message of the role 'user' holds no text; give one")
+        return cls(prompt, messages=messages, **fields)
+
+
+def _check_messages(messages: object) -> None:
+    if not isinstance(messages, Sequence) or isinstance(messages, str | bytes) or not messages:
+        raise RoutelabError(f"LLMRequest.messages is {messages!r}; give a list of at least one message")
+    for number, message in enumerate(messages):
+        if not isinstance(message, Mapping) or not isinstance(message.get("role"), str):
+            raise RoutelabError(
+                f"LLMRequest.messages[{number}] is {message!r}; give a mapping with a role and a content"
+            )
+
+
+def _text(content: object) -> str:
+    """The text of a message, whose content is text or a list of parts."""
+    if isinstance(content, str):
+        return content
+    parts = content if isinstance(content, Sequence) else ()
+    texts = [part.get("text") for part in parts if isinstance(part, Mapping) and part.get("type") == "text"]
+    return "\n".join(text for text in texts if isinstance(text, str))
 
 
 REQUEST_NAMES: tuple[str, ...] = (

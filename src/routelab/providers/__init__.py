@@ -1,4 +1,4 @@
-"""Providers: the protocol, the pool, and simulated providers."""
+"""Providers: the protocol, the pool, simulated providers, and those behind an OpenAI-compatible endpoint."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from routelab.providers.limits import Limits, Unavailable
 from routelab.providers.pool import ProviderPool
 
 if TYPE_CHECKING:
+    from routelab.providers.openai_provider import OpenAIProvider as OpenAIProvider
     from routelab.providers.simulated import SimulatedProvider as SimulatedProvider
     from routelab.providers.simulated import simulated_providers as simulated_providers
 
@@ -33,6 +34,7 @@ __all__ = [
     "Estimating",
     "Health",
     "Limits",
+    "OpenAIProvider",
     "Price",
     "Provider",
     "ProviderError",
@@ -45,8 +47,15 @@ __all__ = [
 ]
 
 
+_HOMES = {
+    "OpenAIProvider": "openai_provider",
+    "SimulatedProvider": "simulated",
+    "simulated_providers": "simulated",
+}
+
+
 def __getattr__(name: str) -> Any:
-    """Import the simulated providers, and scipy with them, when they are first used (PEP 562)."""
-    if name not in ("SimulatedProvider", "simulated_providers"):
+    """Import a provider, and what it needs, when it is first used (PEP 562)."""
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module("routelab.providers.simulated"), name)
+    return getattr(import_module(f"routelab.providers.{_HOMES[name]}"), name)

@@ -7,10 +7,10 @@ from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 from routelab.errors import RoutelabError
+from routelab.providers.openai_requests import LIMITS, request_tokens
 from routelab.request import LLMRequest, is_finite
 
 _MINUTE_S = 60.0
-CHARACTERS_PER_TOKEN = 4  # OpenAI's rule of thumb for English
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,19 +109,10 @@ class Window:
 
 
 def approximate_tokens(request: LLMRequest) -> int:
-    """Tokens that ``request`` may take: four characters each, and ``max_tokens`` of output where it has that option.
+    """Tokens that ``request`` may take: its own, estimated, and ``max_tokens`` of output where it has that option.
 
     >>> approximate_tokens(LLMRequest("x" * 400, options={"max_tokens": 50}))
-    150
+    158
     """
-    told = next(
-        (request.options[name] for name in ("max_completion_tokens", "max_tokens") if name in request.options), 0
-    )
-    return input_tokens(request) + (int(told) if is_finite(told) else 0)
-
-
-def input_tokens(request: LLMRequest) -> int:
-    """Tokens of the text of ``request``, at four characters each."""
-    if request.messages is None:
-        return len(request.prompt) // CHARACTERS_PER_TOKEN
-    return sum(len(str(message.get("content", ""))) for message in request.messages) // CHARACTERS_PER_TOKEN
+    limits = (request.options.get(name) for name in LIMITS)
+    return request_tokens(request) + max((most for most in limits if isinstance(most, int)), default=0)

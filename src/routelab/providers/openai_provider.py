@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 from routelab.errors import RoutelabError
 from routelab.providers.base import Chunk, Completion, Price, ProviderError
 from routelab.providers.keys import read_key
+from routelab.providers.limits import CHARACTERS_PER_TOKEN, Limits, input_tokens
 from routelab.providers.list_prices import list_price
 from routelab.providers.openai_answers import Answer, Tokens
-from routelab.providers.openai_requests import chat_body, estimated_tokens, most_tokens, request_tokens
+from routelab.providers.openai_requests import chat_body, most_tokens
 from routelab.request import LLMRequest, is_finite
 
 if TYPE_CHECKING:
@@ -29,8 +30,8 @@ class OpenAIProvider:
 
     It never tries again: that is the router's to decide. Connections are kept between requests, for each event loop its
     own, and closed at the end of ``asyncio.run`` or by ``close``. An answer of more than 10 MB is refused, a redirect
-    is not followed. Tokens are those that the server tells; where it tells none, they are estimated as a quarter of the
-    UTF-8 bytes, and a warning is logged once.
+    is not followed. Tokens are those that the server tells; where it tells none, they are taken to be four characters
+    each, and a warning is logged once.
 
     Args:
         name: unique within a pool.
@@ -42,6 +43,7 @@ class OpenAIProvider:
         max_tokens: of an answer, where neither ``options`` nor the request's own say.
         options: of every request, such as ``{"temperature": 0.0}``; a request's own go before them.
         alias: what the server calls the model in its answers, where it does not repeat ``model``.
+        limits: that a pool is to keep.
 
     Raises:
         RoutelabError: an argument is out of range, the variable holds no key, no list price is known, or the extra
@@ -50,7 +52,7 @@ class OpenAIProvider:
     >>> provider = OpenAIProvider("small", model="gpt-4o-mini", base_url="http://127.0.0.1:8000/v1", key_env=None,
     ...                           price=Price(0.15, 0.60))
     >>> provider.worst_cost_usd(LLMRequest("Who was Ada Lovelace?", options={"max_tokens": 100}))
-    8.49e-05
+    7.785e-05
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class OpenAIProvider:
         max_tokens: int = 1024,
         options: Mapping[str, Any] | None = None,
         alias: str | None = None,
+        limits: Limits | None = None,
     ) -> None:
         url = OPENAI_URL if base_url is None else base_url
         if not re.fullmatch(r"https?://[^/@?#\s]+(/[^@?#\s]*)?", url):
@@ -79,6 +82,7 @@ class OpenAIProvider:
         read_key(key_env)
         self.model, self.base_url, self.alias = model, url, alias
         self.timeout_s, self.options = timeout_s, dict(options or {})
+        self.limits = Limits() if limits is None else limits
         self._name = name
         self._limit = {"max_completion_tokens" if url == OPENAI_URL else "max_tokens": max_tokens}
         self._price = list_price(model, url) if price is None else price
@@ -201,7 +205,7 @@ class OpenAIProvider:
         """What came of a call; a failure before any of the answer is taken to cost nothing."""
         tokens = answer.tokens or Tokens(0, 0)
         if answer.tokens is None and (answer.text or failure is None):
-            tokens = Tokens(request_tokens(request), estimated_tokens(answer.text))
+            tokens = Tokens(input_tokens(request), -(-len(answer.text) // CHARACTERS_PER_TOKEN))
             self._warn(failure)
         return Completion(
             text=answer.text,

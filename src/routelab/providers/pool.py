@@ -160,12 +160,17 @@ class ProviderPool:
     async def wait(self, names: Iterable[str], tokens: int = 0, *, timeout_s: float = float("inf")) -> None:
         """Return as soon as one of the providers ``names`` can be asked for ``tokens`` more; the first come first.
 
+        Names may leave the pool, and join it, meanwhile.
+
         Raises:
-            RoutelabError: there is no provider of one of the names.
             ProviderError: none of them can be within ``timeout_s`` seconds; says why for each.
         """
-        names = [name for name in names if name in self._providers]
-        await self._queue.wait(lambda: {name: self.unavailable(name, tokens) for name in names}, timeout_s)
+        names = tuple(names)
+
+        def look() -> dict[str, Unavailable | None]:
+            return {name: self.unavailable(name, tokens) for name in names if name in self._providers}
+
+        await self._queue.wait(look, timeout_s)
 
     async def complete(self, name: str, request: LLMRequest, *, timeout_s: float | None = None) -> Completion:
         """The completion of ``request`` by the provider ``name``; counts load, successes and failures.

@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 from routelab.providers.base import ProviderError
 from routelab.providers.limits import Unavailable
 
-_LEAST_S, _MOST_S = 0.001, 1.0  # between two looks; whoever was passed over looks for himself
+_LEAST_S, _MOST_S = 0.001, 1.0  # between two looks
 
 
 class Queue:
     """Those who wait, first come first: each answer that makes room wakes one of them."""
 
     def __init__(self) -> None:
-        self._waiting: dict[asyncio.Future[None], None] = {}
+        self._waiting: dict[object, asyncio.Future[None]] = {}
 
     def wake(self) -> None:
-        """There may be room for one more."""
-        while self._waiting:
-            first = next(iter(self._waiting))
-            del self._waiting[first]
-            if not first.done():
-                first.set_result(None)
+        """There may be room for one more: let the first who sleeps look."""
+        for sleep in self._waiting.values():
+            if not sleep.done():
+                sleep.set_result(None)
                 return
 
     async def wait(self, look: Callable[[], Mapping[str, Unavailable | None]], timeout_s: float) -> None:
@@ -32,36 +31,35 @@ class Queue:
         Raises:
             ProviderError: none can be within ``timeout_s`` seconds; says why for each.
         """
-        loop = asyncio.get_running_loop()
-        end, waited = loop.time() + timeout_s, False
-        while True:
-            found = look()
-            blocked = {name: why for name, why in found.items() if why is not None}
-            if len(blocked) < len(found):
-                break
-            soonest, left = min((why.wait_s for why in blocked.values()), default=0.0), end - loop.time()
-            if not blocked or left <= 0.0 or left < soonest < float("inf"):
-                raise _nobody(blocked, soonest)
-            await self._sleep(max(min(soonest, left, _MOST_S), _LEAST_S))
-            waited = True
-        if waited:
-            self.wake()  # where there is room for more than one, the next may look as well
-
-    async def _sleep(self, longest_s: float) -> None:
-        """Until woken, or ``longest_s`` seconds are over."""
-        woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting[woken] = None
+        place, end = object(), asyncio.get_running_loop().time() + timeout_s
         try:
-            async with asyncio.timeout(longest_s):
-                await woken
-        except TimeoutError:
-            pass
-        except asyncio.CancelledError:
-            if woken.done() and not woken.cancelled():
-                self.wake()
-            raise
+            while (pause_s := _pause_s(look(), end)) > 0.0:
+                await self._sleep(place, pause_s)
         finally:
-            self._waiting.pop(woken, None)
+            if self._waiting.pop(place, None) is not None:
+                self.wake()  # there may be room for more than one, or for the next if this one gave up
+
+    async def _sleep(self, place: object, longest_s: float) -> None:
+        """Until woken, or ``longest_s`` seconds are over; the place in the row stays."""
+        self._waiting[place] = asyncio.get_running_loop().create_future()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(longest_s):
+                await self._waiting[place]
+
+
+def _pause_s(found: Mapping[str, Unavailable | None], end: float) -> float:
+    """Seconds to sleep before the next look; 0 where somebody can be asked now.
+
+    Raises:
+        ProviderError: nobody can be by the time ``end`` of the event loop.
+    """
+    blocked = {name: why for name, why in found.items() if why is not None}
+    if len(blocked) < len(found):
+        return 0.0
+    soonest, left = min((why.wait_s for why in blocked.values()), default=0.0), end - asyncio.get_running_loop().time()
+    if not blocked or left <= 0.0 or left < soonest < float("inf"):
+        raise _nobody(blocked, soonest)
+    return max(min(soonest, left, _MOST_S), _LEAST_S)
 
 
 def _nobody(blocked: Mapping[str, Unavailable], soonest: float) -> ProviderError:

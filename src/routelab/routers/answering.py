@@ -12,7 +12,7 @@ import numpy as np
 from routelab.db_records import AFTER_FAILURE, CANCELLED, Outcome
 from routelab.policies import Choice, Objective
 from routelab.providers import Chunk, Completion, DeadlineError, ProviderError
-from routelab.providers.limits import CHARACTERS_PER_TOKEN, input_tokens
+from routelab.providers.openai_requests import estimated_tokens, request_tokens
 from routelab.request import LLMRequest
 from routelab.routers.course import Course, Streamed
 from routelab.routers.decision import RoutingDecision
@@ -70,7 +70,7 @@ class AnsweringRouter(RecordingRouter):
         """The same, piece by piece: returns when the first chunk has come, and until then falls to the next best.
 
         An answer that breaks off later is a failure, with the cost that the provider told or, else, an estimate of
-        what came (four characters a token); the same for one that its reader closes early, which is no failure.
+        what came (a quarter of its bytes in tokens). One that its reader closes early costs as much; nobody failed.
 
         Args:
             request: to be answered.
@@ -91,17 +91,17 @@ class AnsweringRouter(RecordingRouter):
             decision = await self._next(course)
             name, first_s = decision.provider.name, course.attempt_s(self._others(course))
             total_s = None if first_s is None else course.left_s
-            came: int | None = None  # characters
+            came: list[str] | None = None
             try:
                 async with aclosing(self.pool.stream(name, course.request, first_s=first_s, total_s=total_s)) as answer:
                     async for piece in answer:
                         if came is None:
-                            came = 0
+                            came = []
                             yield Chunk("")
                         if isinstance(piece, Completion):
                             outcome, completion = self._checked(decision, piece), piece
                         else:
-                            came += len(piece.text)
+                            came.append(piece.text)
                             yield piece
             except (asyncio.CancelledError, GeneratorExit):
                 cost = self._estimated_cost(decision, course.request, came)
@@ -132,12 +132,12 @@ class AnsweringRouter(RecordingRouter):
             if not left and await self._may_retry(course):
                 left = list(course.failures)
             await self.pool.wait(left, self.pool.tokens(course.request), timeout_s=course.left_s)
-        except asyncio.CancelledError:
-            self._pay(course.owed, 0.0, 0.0, None)
+        except (asyncio.CancelledError, ProviderError) as error:
+            if course.failures:  # they were paid for; without a decision there was no request
+                self._pay(course.owed, 0.0, 0.0, None)
+            if isinstance(error, ProviderError):
+                raise self._given_up(course, error) from None
             raise
-        except ProviderError as nobody:
-            self._pay(course.owed, 0.0, 0.0, None)
-            raise self._given_up(course, nobody) from None
         if not course.failures:
             course.decision = self.decide(course.request, objective=course.objective)
         else:
@@ -154,14 +154,15 @@ class AnsweringRouter(RecordingRouter):
         return True
 
     def _given_up(self, course: Course, nobody: ProviderError) -> ProviderError:
-        """What is raised: what happened at each provider, and when to come back."""
+        """What is raised: what happened at each provider, and when to come back, where they all said so."""
         told = "; ".join(f"{name}: {error}" for name, error in course.failures.items())
         message = f"every provider failed: {told}" if told else str(nobody)
         if told and len(course.failures) < len(self.pool):
             message = f"every provider that could be asked failed: {told}; {nobody}"
         if course.left_s <= 0.0:
             return DeadlineError(f"no answer within {course.deadline_s:g} s: {message}")
-        return ProviderError(message, retry_after_s=nobody.retry_after_s)
+        waits = [0.0 if why is None else why.wait_s for why in map(self.pool.unavailable, self.pool.names)]
+        return ProviderError(message, retry_after_s=min(waits) if 0.0 < min(waits) < float("inf") else None)
 
     def _next_best(self, course: Course, left: Sequence[str]) -> RoutingDecision:
         """The arm of the highest utility among those ``left`` that can be asked now: a decision of its own."""
@@ -190,7 +191,9 @@ class AnsweringRouter(RecordingRouter):
         else:
             self._record(outcome)
 
-    def _failed(self, course: Course, decision: RoutingDecision, error: Exception, came: int | None = None) -> None:
+    def _failed(
+        self, course: Course, decision: RoutingDecision, error: Exception, came: list[str] | None = None
+    ) -> None:
         """Record a failure; raises where no other provider is to be asked: the request is refused, or chunks came."""
         told = error if isinstance(error, ProviderError) else ProviderError(f"{type(error).__name__}: {error}")
         name, final = decision.provider.name, told.refused or came is not None
@@ -200,12 +203,12 @@ class AnsweringRouter(RecordingRouter):
             outcome = replace(outcome, cost_usd=self._estimated_cost(decision, course.request, came))
         self._record(outcome, final=final)
         if final:
-            raise told
+            raise told from None
         course.failures[name] = str(told)
         course.owed += outcome.cost_usd
 
-    def _estimated_cost(self, decision: RoutingDecision, request: LLMRequest, came: int | None) -> float:
-        """USD of an answer of which ``came`` characters came; None is of one that never began."""
+    def _estimated_cost(self, decision: RoutingDecision, request: LLMRequest, came: list[str] | None) -> float:
+        """USD of an answer of which the texts ``came``; None is of one that never began."""
         if came is None:
             return 0.0
-        return decision.provider.price.cost_usd(input_tokens(request), came / CHARACTERS_PER_TOKEN)
+        return decision.provider.price.cost_usd(request_tokens(request), estimated_tokens("".join(came)))

@@ -4,23 +4,36 @@ from __future__ import annotations
 
 import re
 
+from routelab.providers.keys import without_keys
+
 _LENGTH = 200
 _READ = 10 * _LENGTH  # a page of HTML is not searched to its end
 _QUOTED = 12  # characters of the prompt in a row that count as a quotation
-_KEY = re.compile(r"\b(?:(?:sk|pk|rk|xox\w|gh\w)[-_]|AIza|AKIA)[-\w]{8,}|\b(?:bearer|basic)\s+\S+", re.IGNORECASE)
-_NAMED = re.compile(r"((?:key|token|secret|password|authorization)[\"']?\s*[:=]\s*)[\"']?[^\s\"',;]+", re.IGNORECASE)
+_KEY = re.compile(
+    r"\b(?:(?:sk|pk|rk|xox\w|gh\w)[-_]|AIza|AKIA)[-\w]{8,}"  # of well-known providers
+    r"|\b(?:bearer|basic)\s+[^\s\"',;]+"
+    r"|(?<=://)[^\s/@]+(?=@)"  # user:password of an address
+    r"|\b(?=[-\w]*\d)(?=[-\w]*[a-z])[-\w]{32,}",  # letters and digits without a space
+    re.IGNORECASE,
+)
+_NAMED = re.compile(
+    r"((?:key|token|secret|password|authorization)(?:\s+(?:provided|given|was|is))?[\"']?\s*[:=]\s*)"
+    r"[\"']?(?!\[key\])[^\s\"',;&]+",
+    re.IGNORECASE,
+)
 
 
 def redacted(text: str, prompt: str) -> str:
     """At most 200 characters of ``text``, without what it quotes of ``prompt`` and what looks like a key.
 
     Whatever repeats 12 characters of the prompt in a row is cut, or all of a shorter one where it stands as words of
-    its own. A paraphrase, a prompt quoted in another encoding, or a key of an unusual form passes.
+    its own. The keys of live providers are cut whatever they look like. A paraphrase, a prompt quoted in another
+    encoding, or another's key of an unusual form passes.
 
     >>> redacted("no answer to 'Who was Ada Lovelace?' for Bearer abc123", "Who was Ada Lovelace?")
     "no answer to '[prompt]' for [key]"
     """
-    text = _KEY.sub("[key]", _without(text[:_READ], prompt.strip()))
+    text = _KEY.sub("[key]", _without(without_keys(text)[:_READ], prompt.strip()))
     return _NAMED.sub(r"\1[key]", text)[:_LENGTH]
 
 

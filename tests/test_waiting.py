@@ -1,0 +1,163 @@
+"""Requests wait for providers whose limits are reached, and no longer than they must."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from routelab import LLMRequest
+from routelab.errors import RoutelabError
+from routelab.providers import Completion, Limits, ProviderError, ProviderPool, Unavailable
+from routelab.providers.waiting import Queue
+from routing import EASY, Answering
+from test_limits import Clock
+
+
+class Slow(Answering):
+    """Answers after a while, and remembers how many it answered at once."""
+
+    def __init__(self, name: str, seconds: float = 0.005) -> None:
+        super().__init__(name)
+        self.seconds, self.now, self.most = seconds, 0, 0
+
+    async def complete(self, request: LLMRequest) -> Completion:
+        self.now += 1
+        self.most = max(self.most, self.now)
+        await asyncio.sleep(self.seconds)
+        self.now -= 1
+        return await super().complete(request)
+
+
+def test_a_cap_holds_and_everybody_gets_through_in_the_order_of_coming() -> None:
+    provider, order = Slow("a"), list[int]()
+    pool = ProviderPool([provider], limits={"a": Limits(concurrency=3)})
+
+    async def ask(number: int) -> None:
+        await pool.wait(["a"])
+        order.append(number)
+        await pool.complete("a", EASY)
+
+    async def crowd() -> None:
+        await asyncio.gather(*(ask(number) for number in range(30)))
+
+    asyncio.run(crowd())
+    assert (provider.most, order) == (3, list(range(30)))
+
+
+def test_the_first_provider_that_has_room_ends_the_wait() -> None:
+    pool = ProviderPool([Slow("a", 10.0), Slow("b", 0.01)], limits=dict.fromkeys("ab", Limits(concurrency=1)))
+
+    async def ask() -> float:
+        begun = [asyncio.create_task(pool.complete(name, EASY)) for name in "ab"]
+        await asyncio.sleep(0)
+        start = asyncio.get_running_loop().time()
+        await pool.wait(["a", "b"], timeout_s=5.0)
+        for task in begun:
+            task.cancel()
+        return asyncio.get_running_loop().time() - start
+
+    assert asyncio.run(ask()) < 1.0
+
+
+def test_waiting_in_vain_says_why_for_each_and_when_to_come_back() -> None:
+    clock = Clock()
+    held = {"a": Limits(requests_per_minute=2), "b": Limits(tokens_per_minute=100), "c": Limits(concurrency=1)}
+    pool = ProviderPool([Answering("a"), Answering("b"), Slow("c", 10.0), Answering("d")], limits=held, clock=clock)
+
+    async def ask() -> None:
+        for _ in range(2):
+            await pool.complete("a", EASY)
+        clock.now = 20.0
+        await pool.complete("b", replace(EASY, prompt="x" * 400))
+        task = asyncio.create_task(pool.complete("c", EASY))
+        await asyncio.sleep(0)
+        try:
+            await pool.wait(["a", "b", "c"], 80, timeout_s=0.01)
+        finally:
+            task.cancel()
+
+    with pytest.raises(ProviderError) as raised:
+        asyncio.run(ask())
+    assert str(raised.value) == (
+        "no provider can be asked: a: 2 requests a minute reached, 40 s left; "
+        "b: 100 tokens a minute reached, 60 s left; c: 1 of 1 requests in flight"
+    )
+    assert raised.value.retry_after_s == 40.0
+
+
+def test_nobody_waits_for_what_comes_too_late() -> None:
+    pool = ProviderPool([Answering("a")], limits={"a": Limits(requests_per_minute=1)})
+
+    async def ask() -> float:
+        await pool.complete("a", EASY)
+        start = asyncio.get_running_loop().time()
+        with pytest.raises(ProviderError, match="1 requests a minute reached"):
+            await pool.wait(["a"], timeout_s=30.0)
+        return asyncio.get_running_loop().time() - start
+
+    assert asyncio.run(ask()) < 1.0
+
+
+def test_one_who_gives_up_waiting_passes_the_room_on() -> None:
+    room = {"a": Unavailable("full", float("inf"))}
+
+    async def ask() -> None:
+        queue = Queue()
+        waiting = [asyncio.create_task(queue.wait(lambda: room, 5.0)) for _ in range(3)]
+        await asyncio.sleep(0)
+        room["a"] = None  # type: ignore[assignment]
+        queue.wake()
+        waiting[0].cancel()  # woken, and not run yet
+        async with asyncio.timeout(0.5):  # less than the second after which everybody looks for himself
+            await asyncio.gather(*waiting[1:])
+        assert waiting[0].cancelled()
+
+    asyncio.run(ask())
+
+
+def test_a_newcomer_and_one_that_leaves_are_noticed_by_those_who_wait() -> None:
+    pool = ProviderPool([Slow("a", 5.0)], limits={"a": Limits(concurrency=1)})
+
+    async def ask() -> None:
+        busy = asyncio.create_task(pool.complete("a", EASY))
+        await asyncio.sleep(0)
+        task = asyncio.create_task(pool.wait(["a", "b"], timeout_s=2.0))
+        await asyncio.sleep(0.01)
+        pool.add(Answering("b"))
+        async with asyncio.timeout(0.5):
+            await task
+        pool.remove("a")
+        busy.cancel()
+        with pytest.raises(ProviderError, match="there is none left"):
+            await pool.wait(["a"])
+
+    asyncio.run(ask())
+
+
+def test_tokens_are_estimated_when_a_request_begins_and_counted_when_it_is_answered() -> None:
+    clock = Clock()
+    pool = ProviderPool([Answering("a")], limits={"a": Limits(tokens_per_minute=1000)}, clock=clock)
+    long = LLMRequest("x" * 2000, options={"max_tokens": 450})
+    assert pool.tokens(long) > 950
+    assert ProviderPool([Answering("a")]).tokens(long) == 0  # nobody counts
+
+    async def ask() -> None:
+        task = asyncio.create_task(pool.complete("a", long))
+        await asyncio.sleep(0)
+        await task
+
+    asyncio.run(ask())  # it took 30
+    assert pool.unavailable("a", 970) is None
+    assert pool.unavailable("a", 971) == ("1000 tokens a minute reached", 60.0)
+
+
+def test_a_provider_brings_its_limits_and_the_pool_may_set_others() -> None:
+    provider = Answering("a")
+    provider.limits = Limits(requests_per_minute=1)  # type: ignore[attr-defined]
+    for pool, left in ((ProviderPool([provider]), False), (ProviderPool([provider], limits={"a": Limits()}), True)):
+        asyncio.run(pool.complete("a", EASY))
+        assert (pool.unavailable("a") is None) is left
+    with pytest.raises(RoutelabError, match="the pool has no provider 'b'"):
+        ProviderPool([provider], limits={"b": Limits()})
