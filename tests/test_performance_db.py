@@ -103,6 +103,7 @@ def test_every_field_survives_closing_and_reopening(url: str) -> None:
     with PerformanceDB(url) as db:
         assert db.count() == (1, 1)
         row = db.log().iloc[0].to_dict()
+    assert np.isnan(row.pop("prompt"))
     np.testing.assert_array_equal(row.pop("features"), np.array([1.5, -2.0], dtype=np.float32), strict=True)
     assert row == {
         "decision_id": "d0",
@@ -126,7 +127,6 @@ def test_every_field_survives_closing_and_reopening(url: str) -> None:
         "output_tokens": 0.0,
         "error": "429 – später",
         "observed_at": 12.0,
-        "prompt": None,
         "quality_se": 0.125,
         "grading_cost_usd": 0.5,
         "first_token_s": 0.25,
@@ -329,15 +329,15 @@ def test_a_long_list_of_refused_rows_is_cut_short(db: PerformanceDB) -> None:
 
 
 @pytest.mark.parametrize(
-    ("prompts", "kept"), [("hashed", (None, True)), ("stored", ("Why \ufffd?", True)), ("omitted", (None, False))]
+    ("prompts", "kept"), [("hashed", ([], 2)), ("stored", (["Why \ufffd?"] * 2, 2)), ("omitted", ([], 0))]
 )
-def test_the_setting_says_what_is_kept_of_a_prompt(url: str, prompts: Prompts, kept: tuple[str | None, bool]) -> None:
+def test_the_setting_says_what_is_kept_of_a_prompt(url: str, prompts: Prompts, kept: tuple[list[str], int]) -> None:
     given, digest = "Why \0?", hashlib.sha256(b"Why \0?").hexdigest()
     with PerformanceDB(url, prompts=prompts) as db:
         db.record_decisions([decision("0", prompt=given), decision("1", prompt=given, prompt_sha256=digest)])
         log = db.log()
-        assert [text or None for text in log["prompt"]] == [kept[0]] * 2
-        assert [text or None for text in log["prompt_sha256"]] == [digest if kept[1] else None] * 2
+        assert log["prompt"].dropna().tolist() == kept[0]
+        assert log["prompt_sha256"].dropna().tolist() == [digest] * kept[1]
     assert (b"Why" in Path(url.removeprefix("sqlite:///")).read_bytes()) == (prompts == "stored")
 
 
@@ -513,12 +513,9 @@ def test_another_schema_version_is_refused(url: str, version: int) -> None:
 NEW_IN_4 = ("quality_se", "grading_cost_usd", "first_token_s", "cached_tokens")
 
 
-@pytest.mark.parametrize("version", [1, 2, 3])
-def test_an_older_store_gains_what_it_lacks_and_keeps_its_rows(url: str, version: int) -> None:
-    with PerformanceDB(url) as db:
-        db.record_decision(decision())
-        db.record_outcome(outcome())
-    with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
+def make_older(db: PerformanceDB, version: int) -> None:
+    """Take from a store what its ``version`` did not have."""
+    with db._writing() as connection:
         for statement in (
             "DROP INDEX decisions_in_order",
             "ALTER TABLE decisions DROP COLUMN prompt",
@@ -528,8 +525,20 @@ def test_an_older_store_gains_what_it_lacks_and_keeps_its_rows(url: str, version
             *(["DROP TABLE drifts"] if version == 1 else []),
             f"UPDATE routelab_schema SET version = {version}",
         ):
-            connection.execute(statement)
-    connection.close()
+            connection.exec_driver_sql(statement)
+
+
+@pytest.mark.parametrize("version", [1, 2, 3])
+@pytest.mark.parametrize("store", ["url", "postgres_url"])
+def test_an_older_store_gains_what_it_lacks_and_keeps_its_rows(
+    store: str, version: int, request: pytest.FixtureRequest
+) -> None:
+    url = request.getfixturevalue(store)
+    with PerformanceDB(url) as db:
+        db.record_decision(decision())
+        db.record_outcome(outcome())
+        db.flush()
+        make_older(db, version)
     for kept in (1, 2):
         with PerformanceDB(url) as db:
             assert db.count() == (kept, 1)
@@ -541,8 +550,21 @@ def test_an_older_store_gains_what_it_lacks_and_keeps_its_rows(url: str, version
             assert log["experiment"].isna().sum() == 1
             assert log["grading_cost_usd"].dropna().tolist() == [0.0]
             assert log["quality_se"].isna().all()
+            with db._reading() as connection:
+                assert connection.exec_driver_sql("SELECT version FROM routelab_schema").scalars().all() == [4]
+
+
+def test_an_older_store_that_cannot_be_brought_up_to_date_stays_as_it_is(url: str) -> None:
+    with PerformanceDB(url) as db:
+        make_older(db, 1)
+        with db._writing() as connection:
+            connection.exec_driver_sql("CREATE VIEW shadows AS SELECT 1")  # stands in the way of the last new table
     with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
-        assert connection.execute("SELECT version FROM routelab_schema").fetchall() == [(4,)]
+        held = connection.execute("SELECT * FROM sqlite_master").fetchall()
+        for _ in range(2):
+            with pytest.raises(DatabaseError, match="a view"):
+                PerformanceDB(url)
+            assert connection.execute("SELECT * FROM sqlite_master").fetchall() == held
     connection.close()
 
 

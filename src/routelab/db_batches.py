@@ -15,6 +15,7 @@ from routelab.db_schema import decisions, outcomes
 
 Connect = Callable[[], AbstractContextManager[sa.Connection]]
 
+_DTYPES = {sa.Double: "float64", sa.BigInteger: "float64", sa.Text: "str"}  # whatever a batch happens to hold
 ROWS = 50_000  # of a batch: some 100 MB
 LOG = sa.select(decisions, *(column for column in outcomes.columns if column.name != "decision_id")).outerjoin_from(
     decisions, outcomes
@@ -22,7 +23,8 @@ LOG = sa.select(decisions, *(column for column in outcomes.columns if column.nam
 
 
 def read_batches(connect: Connect, query: sa.Select[Any], rows: int = ROWS) -> Iterator[pd.DataFrame]:
-    """Rows of ``query`` in order of decision as the store holds them; numbers are float64, NaN where unknown.
+    """Rows of ``query`` in order of decision as the store holds them; numbers are float64, NaN where
+    unknown, texts str.
 
     Each batch is a query of its own that starts behind the last one, so that no transaction stays open between them:
     each row comes once, as the log only grows. ``query`` selects ``decided_at`` and ``decision_id``. The first batch
@@ -30,11 +32,11 @@ def read_batches(connect: Connect, query: sa.Select[Any], rows: int = ROWS) -> I
     """
     order = decisions.c.decided_at, decisions.c.decision_id
     query = query.order_by(*order).limit(rows)
-    numbers = [c.name for c in query.selected_columns if isinstance(c.type, sa.Double | sa.BigInteger)]
+    dtypes = {c.name: _DTYPES[type(c.type)] for c in query.selected_columns if type(c.type) in _DTYPES}
     page = query
     while True:
         with connect() as connection:
-            frame = pd.read_sql_query(page, connection, dtype=dict.fromkeys(numbers, "float64"))
+            frame = pd.read_sql_query(page, connection, dtype=dtypes)
         yield frame
         if len(frame) < rows:
             return

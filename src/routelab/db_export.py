@@ -29,9 +29,9 @@ def export_batches(batches: Iterable[pd.DataFrame], path: Path) -> None:
     try:
         with ParquetWriter(staging, schema, compression="zstd") as file:
             for frame in batches:
-                frame["features"] = frame["features"].map(lambda blob: np.frombuffer(blob, "<f4"))
+                frame["features"] = frame["features"].map(lambda blob: np.frombuffer(blob, "<f4")).astype(object)
                 for name in ("providers", "probabilities"):
-                    frame[name] = frame[name].map(json.loads)
+                    frame[name] = frame[name].map(json.loads).astype(object)
                 table = pa.Table.from_pandas(frame, schema=schema, preserve_index=False)
                 file.write_table(table.replace_schema_metadata())
         os.replace(staging, path)

@@ -10,7 +10,7 @@ import pandas as pd
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
-from routelab.db_batches import Connect, read_batches
+from routelab.db_batches import ROWS, Connect, read_batches
 from routelab.db_schema import decisions, drifts, outcomes
 from routelab.errors import DatabaseError
 
@@ -57,7 +57,7 @@ def read_drifts(connection: sa.Connection) -> pd.DataFrame:
     return pd.read_sql_query(sa.select(drifts).order_by(drifts.c.drift_id), connection).drop(columns="drift_id")
 
 
-def read_training_data(connect: Connect, feature_set: str | None) -> TrainingData:
+def read_training_data(connect: Connect, feature_set: str | None, rows: int = ROWS) -> TrainingData:
     """Every decision that has an outcome, as matrices; see :meth:`PerformanceDB.get_training_data`."""
     query = sa.select(*_SEEN_BY_TRAINING).join_from(decisions, outcomes)
     if feature_set is not None:
@@ -66,7 +66,7 @@ def read_training_data(connect: Connect, feature_set: str | None) -> TrainingDat
     frames: list[pd.DataFrame] = []
     blocks: list[NDArray[np.float32]] = []
     sets: set[str] = set()
-    for frame in read_batches(connect, query):
+    for frame in read_batches(connect, query, rows):
         sets |= set(frame["feature_set"])
         if len(sets) > 1:
             raise DatabaseError(f"the log holds the feature sets {sorted(sets)}; pass feature_set=… to pick one")

@@ -145,5 +145,5 @@ def _units(frame: pd.DataFrame) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
     unit = pd.Series(np.arange(len(frame)), index=frame.index).map("row {}".format)
     for name in ("request_id", "unit_id"):
         if name in frame:
-            unit = frame[name].map(f"{name} {{}}".format, na_action="ignore").fillna(unit)
+            unit = frame[name].astype(object).map(f"{name} {{}}".format, na_action="ignore").fillna(unit)
     return pd.factorize(unit)[0]
