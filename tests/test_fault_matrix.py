@@ -19,7 +19,9 @@ FAULTS = (
     "401", "404", "malformed", "truncated", "cut", "empty", "wrong-model", "error-event", "huge", "huge-error",
     "redirect", "not-http", "refused", "tls", "unsigned", "dns",
 )  # fmt: skip
-BREAKS_OFF = {"reset-mid", "close-mid", "hang-mid", "cut", "error-event", "drip"}  # after the first chunk of a stream
+# of a stream, after its first chunk: surely, or where that came before the rest
+BREAKS_OFF = {"hang-mid", "cut"}
+MAY_BREAK_OFF = BREAKS_OFF | {"reset-mid", "close-mid", "truncated", "error-event", "drip"}
 
 
 def provider(name: str, url: str, timeout_s: float = 0.25) -> OpenAIProvider:
@@ -91,7 +93,7 @@ def check_log(db: PerformanceDB, n: int) -> None:
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_every_request_is_answered_while_one_of_three_is_healthy(db: PerformanceDB, fault: str) -> None:
-    n = 40
+    n = 30
     answers = asyncio.run(flood(fault, db, n, Circuit(cooldown_s=0.05)))
     assert answers == ["c"] * n
     check_log(db, n)
@@ -102,11 +104,12 @@ def test_every_request_is_answered_while_one_of_three_is_healthy(db: Performance
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_stream_fails_over_until_its_first_chunk(db: PerformanceDB, fault: str) -> None:
-    n = 20
+    n = 15
     answers = asyncio.run(flood(fault, db, n, Circuit(cooldown_s=0.05), streamed=True))
-    if fault in BREAKS_OFF:
-        assert all(one == "c" or one.startswith("broke off: ") for one in answers)
-        assert any(one.startswith("broke off: ") for one in answers)
-    else:
-        assert answers == ["c"] * n
+    broken = [one for one in answers if one.startswith("broke off: ")]
+    assert len(broken) + answers.count("c") == n
+    assert bool(broken) >= (fault in BREAKS_OFF)
+    assert bool(broken) <= (fault in MAY_BREAK_OFF)
+    if not broken:
         check_log(db, n)
+    assert db.log()["error"].notna().sum() >= max(len(broken), 1)

@@ -22,9 +22,9 @@ JSON = st.recursive(
     max_leaves=8,
 )
 FIELDS = ("model", "choices", "usage", "error")
-BODIES = st.fixed_dictionaries({}, optional=dict.fromkeys(FIELDS, JSON))
+BODIES = st.fixed_dictionaries({}, optional={name: JSON for name in FIELDS})
 CHOICES = st.lists(
-    st.fixed_dictionaries({}, optional=dict.fromkeys(("index", "delta", "message", "finish_reason"), JSON))
+    st.fixed_dictionaries({}, optional={n: JSON for n in ("index", "delta", "message", "finish_reason")})
 )
 
 

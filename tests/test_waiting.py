@@ -140,7 +140,7 @@ def test_tokens_are_estimated_when_a_request_begins_and_counted_when_it_is_answe
     clock = Clock()
     pool = ProviderPool([Answering("a")], limits={"a": Limits(tokens_per_minute=1000)}, clock=clock)
     long = LLMRequest("x" * 2000, options={"max_tokens": 450})
-    assert pool.tokens(long) > 950
+    assert pool.tokens(long) == 950
     assert ProviderPool([Answering("a")]).tokens(long) == 0  # nobody counts
 
     async def ask() -> None:

@@ -7,9 +7,10 @@ from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 from routelab.errors import RoutelabError
-from routelab.providers.openai_requests import LIMITS, request_tokens
+from routelab.providers.openai_requests import LIMITS
 from routelab.request import LLMRequest, is_finite
 
+CHARACTERS_PER_TOKEN = 4  # OpenAI's rule of thumb for English
 _MINUTE_S = 60.0
 
 
@@ -112,7 +113,14 @@ def approximate_tokens(request: LLMRequest) -> int:
     """Tokens that ``request`` may take: its own, estimated, and ``max_tokens`` of output where it has that option.
 
     >>> approximate_tokens(LLMRequest("x" * 400, options={"max_tokens": 50}))
-    158
+    150
     """
     limits = (request.options.get(name) for name in LIMITS)
-    return request_tokens(request) + max((most for most in limits if isinstance(most, int)), default=0)
+    return input_tokens(request) + max((most for most in limits if isinstance(most, int)), default=0)
+
+
+def input_tokens(request: LLMRequest) -> int:
+    """Tokens of the conversation of ``request``, estimated."""
+    if request.messages is None:
+        return len(request.prompt) // CHARACTERS_PER_TOKEN
+    return sum(len(str(message.get("content", ""))) for message in request.messages) // CHARACTERS_PER_TOKEN

@@ -12,7 +12,7 @@ import numpy as np
 from routelab.db_records import AFTER_FAILURE, CANCELLED, Outcome
 from routelab.policies import Choice, Objective
 from routelab.providers import Chunk, Completion, DeadlineError, ProviderError
-from routelab.providers.openai_requests import estimated_tokens, request_tokens
+from routelab.providers.limits import CHARACTERS_PER_TOKEN, input_tokens
 from routelab.request import LLMRequest
 from routelab.routers.course import Course, Streamed
 from routelab.routers.decision import RoutingDecision
@@ -70,7 +70,7 @@ class AnsweringRouter(RecordingRouter):
         """The same, piece by piece: returns when the first chunk has come, and until then falls to the next best.
 
         An answer that breaks off later is a failure, with the cost that the provider told or, else, an estimate of
-        what came (a quarter of its bytes in tokens). One that its reader closes early costs as much; nobody failed.
+        what came (four characters a token). One that its reader closes early costs as much; nobody failed.
 
         Args:
             request: to be answered.
@@ -129,6 +129,8 @@ class AnsweringRouter(RecordingRouter):
         """
         left = [name for name in self.pool.names if name not in course.failures]
         try:
+            if course.left_s <= 0.0:
+                raise ProviderError("the time is over")
             if not left and await self._may_retry(course):
                 left = list(course.failures)
             await self.pool.wait(left, self.pool.tokens(course.request), timeout_s=course.left_s)
@@ -211,4 +213,4 @@ class AnsweringRouter(RecordingRouter):
         """USD of an answer of which the texts ``came``; None is of one that never began."""
         if came is None:
             return 0.0
-        return decision.provider.price.cost_usd(request_tokens(request), estimated_tokens("".join(came)))
+        return decision.provider.price.cost_usd(input_tokens(request), len("".join(came)) / CHARACTERS_PER_TOKEN)

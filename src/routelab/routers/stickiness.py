@@ -10,7 +10,7 @@ from typing import NamedTuple
 from routelab.errors import RoutelabError
 from routelab.policies import Objective
 from routelab.providers import Completion, ProviderPool
-from routelab.providers.openai_requests import request_tokens
+from routelab.providers.limits import input_tokens
 from routelab.request import LLMRequest, is_finite
 
 
@@ -70,7 +70,7 @@ class Stickiness:
         last = None if request.unit_id is None else self._last.get(request.unit_id)
         if last is None or now - last.at > self.ttl_s or last.provider not in pool:
             return None
-        price, tokens = pool[last.provider].price, min(last.tokens, request_tokens(request))
+        price, tokens = pool[last.provider].price, min(last.tokens, input_tokens(request))
         if price.cached_input is None or tokens < self.min_prompt:
             return None
         saved = max(tokens * (price.input - price.cached_input) / 1e6, 0.0)
