@@ -41,12 +41,42 @@ def counts(text: str) -> dict[str, float]:
         ({"prompt": "Hi", "time_of_day": None}, "time_of_day is None"),
         ({"prompt": "Hi", "features": {"a": "b"}}, r"features\['a'\] is 'b'; give a finite number"),
         ({"prompt": "Hi", "features": {"a": 10**400}}, r"features\['a'\] is 1000*; give a finite number"),
+        ({"prompt": "Hi", "messages": "Hi"}, "messages is 'Hi'; give a list of at least one message"),
+        ({"prompt": "Hi", "messages": []}, "give a list of at least one message"),
+        ({"prompt": "Hi", "messages": [{"content": "Hi"}]}, r"messages\[0\] is {'content': 'Hi'}; give a mapping"),
+        ({"prompt": "Hi", "messages": ["Hi"]}, r"messages\[0\] is 'Hi'; give a mapping with a role"),
+        ({"prompt": "Hi", "options": [1]}, r"options is \[1\]; give a mapping"),
+        ({"prompt": "Hi", "reference": 4}, "reference must be text, got 4; pass a str"),
         ({"prompt": "Hi", "features": [1.0]}, r"features is \[1.0\]; give a mapping of names to numbers"),
     ],
 )
 def test_a_request_refuses_what_means_nothing(arguments, message):
     with pytest.raises(RoutelabError, match=message):
         LLMRequest(**arguments)
+
+
+def test_the_prompt_of_a_conversation_is_what_the_user_said_last():
+    parts = [
+        {"type": "text", "text": "What is"},
+        {"type": "image_url", "image_url": {}},
+        {"type": "text", "text": "it?"},
+    ]
+    messages = [
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "content": "Yes?"},
+        {"role": "user", "content": parts},
+        {"role": "tool", "content": "42"},
+    ]
+    request = LLMRequest.from_chat(messages, user_tier="premium", options={"temperature": 0.0})
+    assert (request.prompt, request.messages, request.user_tier) == ("What is\nit?", messages, "premium")
+    assert LLMRequest.from_chat(messages[:2]).prompt == "Hi"
+
+
+@pytest.mark.parametrize("content", [None, "", " ", [], [{"type": "image_url"}], [{"type": "text", "text": 3}], 7])
+def test_a_conversation_in_which_the_user_says_nothing_is_refused(content):
+    for messages in ([{"role": "user", "content": content}], [{"role": "system", "content": "Be brief."}]):
+        with pytest.raises(RoutelabError, match="the last message of the role 'user' holds no text"):
+            LLMRequest.from_chat(messages)
 
 
 def test_numbers_of_the_callers_own_stand_in_for_a_prompt():

@@ -7,8 +7,9 @@ takes a third of the time per streamed answer, and aiohttp half of what the SDK'
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncGenerator, AsyncIterator
-from weakref import WeakKeyDictionary
+from functools import cache
 
 import aiohttp  # noqa: F401  (the SDK's transport needs it)
 import httpx2
@@ -19,6 +20,7 @@ from routelab.providers.keys import read_key
 from routelab.providers.openai_faults import MAX_ANSWER_BYTES, AnswerTooLarge, described
 
 _KEEP_ALIVE_S = 4.0  # less than servers do, lest a request be sent on a connection that is being closed
+_KEEPERS: dict[openai.AsyncOpenAI, AsyncGenerator[None]] = {}  # of all open clients, until their loops end
 
 
 class Connections:
@@ -31,8 +33,7 @@ class Connections:
 
     def __init__(self, base_url: str, key_env: str | None) -> None:
         self._base_url, self._key_env = base_url, key_env
-        self._clients = WeakKeyDictionary[asyncio.AbstractEventLoop, openai.AsyncOpenAI]()
-        self._keepers = WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncGenerator[None]]()
+        self._clients: dict[asyncio.AbstractEventLoop, openai.AsyncOpenAI] = {}
 
     async def receive(self, body: bytes, timeout_s: float) -> AsyncGenerator[bytes]:
         """The bytes of the answer to ``body`` as they come, the last within ``timeout_s`` seconds of the call.
@@ -68,9 +69,9 @@ class Connections:
 
     async def close(self) -> None:
         """Close the connections of this loop."""
-        keeper = self._keepers.get(asyncio.get_running_loop())
-        if keeper is not None:
-            await keeper.aclose()
+        client = self._clients.pop(asyncio.get_running_loop(), None)
+        if client is not None and client in _KEEPERS:
+            await _KEEPERS[client].aclose()
 
     async def _post(self, body: bytes) -> httpx2.Response:
         """The answer to ``body``, its own body not read yet."""
@@ -88,25 +89,27 @@ class Connections:
     async def _client(self) -> openai.AsyncOpenAI:
         loop = asyncio.get_running_loop()
         if loop not in self._clients:
-            self._clients[loop] = _new_client(self._base_url, self._key_env)
-            self._keepers[loop] = self._kept(loop)
-            await anext(self._keepers[loop])
+            self._clients = {known: client for known, client in self._clients.items() if not known.is_closed()}
+            self._clients[loop] = client = _new_client(self._base_url, self._key_env)
+            _KEEPERS[client] = _kept(client)
+            await anext(_KEEPERS[client])
         return self._clients[loop]
 
-    async def _kept(self, loop: asyncio.AbstractEventLoop) -> AsyncGenerator[None]:
-        """Stays suspended until ``asyncio.run`` shuts its generators down, and closes the client in time."""
-        client = self._clients[loop]
-        try:
-            yield
-        finally:
-            self._clients.pop(loop, None)
-            await client.close()
+
+async def _kept(client: openai.AsyncOpenAI) -> AsyncGenerator[None]:
+    """Stays suspended until ``asyncio.run`` shuts its generators down, and closes the client in time."""
+    try:
+        yield
+    finally:
+        del _KEEPERS[client]
+        await client.close()
 
 
 def _new_client(base_url: str, key_env: str | None) -> openai.AsyncOpenAI:
     http_client = openai.DefaultAioHttpClient(
         follow_redirects=False,
         timeout=None,
+        verify=_tls(),
         limits=httpx2.Limits(keepalive_expiry=_KEEP_ALIVE_S),
         event_hooks={"response": [_bound]},
     )
@@ -118,6 +121,12 @@ def _new_client(base_url: str, key_env: str | None) -> openai.AsyncOpenAI:
         default_headers={"Accept-Encoding": "identity"},
         http_client=http_client,
     )
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    """One for all clients: reading the certificates takes longer than a request."""
+    return httpx2.create_ssl_context()
 
 
 async def _bound(response: httpx2.Response) -> None:

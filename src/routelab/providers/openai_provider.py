@@ -161,7 +161,10 @@ class OpenAIProvider:
         yield completion
 
     async def close(self) -> None:
-        """Close the connections of the running event loop; the next request opens new ones."""
+        """Close the connections of the running event loop; the next request opens new ones.
+
+        The end of ``asyncio.run`` does so too; in a loop that never ends, close what is not needed any more.
+        """
         await self._connections.close()
 
     async def _whole(self, request: LLMRequest, answer: Answer) -> bytes:
