@@ -117,7 +117,9 @@ def test_a_request_says_what_cost_weighs(address: str, logged: tuple[Path, str, 
     assert {answer["provider"] for answer in answers} != set(best(logged, 0.0))
 
 
-def test_what_is_no_request_is_refused_and_the_server_lives_on(address: str, logged: tuple[Path, str, Any, Any]) -> None:
+def test_what_is_no_request_is_refused_and_the_server_lives_on(
+    address: str, logged: tuple[Path, str, Any, Any]
+) -> None:
     for body, told in (
         ({"dataframe_records": [{"prompt": ""}]}, "prompt is empty"),
         ({"dataframe_records": [{"prompt": "Hi"}], "params": {"cost_weight": -1.0}}, "cost_weight is -1.0"),

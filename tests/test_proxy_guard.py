@@ -81,7 +81,7 @@ def test_a_request_that_is_too_large_is_refused_before_it_is_read() -> None:
         told = exchange(served.url, head + b"Transfer-Encoding: chunked\r\n\r\n", *endless)
         assert told.startswith(b"HTTP/1.1 413")
         assert b"request_too_large" in told
-        assert exchange(served.url, head + b"X: " + b"x" * 100_000 + b"\r\n\r\n").startswith(b"HTTP/1.1 400")
+        assert b" 200 " not in exchange(served.url, head + b"X: ", *[b"x" * 65536] * 100)  # nor is its end waited for
         assert send(served.url, CHAT, BODY)[0] == 200
     assert len(provider.asked) == 1
 

@@ -44,8 +44,9 @@ class Models:
 
     >>> from routelab import BanditRouter, simulated_providers
     >>> models = Models({"routelab": BanditRouter(simulated_providers())})
-    >>> models.select("routelab:cost_weight=20,min_quality=0.5").objective
-    Objective(cost_weight=20.0, latency_weight=0.0, min_quality=0.5, max_cost=None, max_latency=None)
+    >>> objective = models.select("routelab:cost_weight=20,min_quality=0.5").objective
+    >>> objective.cost_weight, objective.min_quality
+    (20.0, 0.5)
     >>> models.select("nano").provider
     'nano'
     """
