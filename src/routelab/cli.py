@@ -10,17 +10,14 @@ from typing import Annotated
 
 import typer
 
-from routelab.db_cli import db_app
 from routelab.collect_cli import collect_app
+from routelab.db_cli import db_app
 from routelab.errors import RoutelabError, SourceError
 from routelab.proxy_cli import proxy
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Learn which LLM provider should answer each request."
 )
-app.command()(proxy)
-app.add_typer(db_app, name="db")
-app.add_typer(collect_app, name="collect")
 Json = Annotated[Path | None, typer.Option("--json", help="Also write the table as JSON to this file.")]
 
 
@@ -223,6 +220,11 @@ def ui(
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", use_store()]
     typer.echo(f"MLflow UI: http://{host}:{port}  (stop with Ctrl-C)")
     os.execv(sys.executable, [*command, "--workers", "1", "--host", host, "--port", str(port)])
+
+
+app.add_typer(collect_app, name="collect")
+app.command()(proxy)
+app.add_typer(db_app, name="db")
 
 
 def run() -> None:
