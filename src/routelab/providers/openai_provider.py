@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from routelab.errors import RoutelabError
 from routelab.providers.base import Chunk, Completion, Price, ProviderError
 from routelab.providers.keys import read_key
-from routelab.providers.limits import Limits
+from routelab.providers.limits import CHARACTERS_PER_TOKEN, Limits, input_tokens
 from routelab.providers.list_prices import list_price
 from routelab.providers.openai_answers import Answer, Tokens
-from routelab.providers.openai_requests import chat_body, estimated_tokens, most_tokens, request_tokens
+from routelab.providers.openai_requests import chat_body, most_tokens
 from routelab.request import LLMRequest, is_finite
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class OpenAIProvider:
 
     It never tries again: that is the router's to decide. Connections are kept between requests, for each event loop its
     own, and closed at the end of ``asyncio.run`` or by ``close``. An answer of more than 10 MB is refused, a redirect
-    is not followed. Tokens are those that the server tells; where it tells none, they are taken to be four bytes
+    is not followed. Tokens are those that the server tells; where it tells none, they are taken to be four characters
     each, and a warning is logged once.
 
     Args:
@@ -210,7 +210,7 @@ class OpenAIProvider:
         """What came of a call; a failure before any of the answer is taken to cost nothing."""
         tokens = answer.tokens or Tokens(0, 0)
         if answer.tokens is None and (answer.text or failure is None):
-            tokens = Tokens(request_tokens(request), estimated_tokens(answer.text))
+            tokens = Tokens(input_tokens(request), -(-len(answer.text) // CHARACTERS_PER_TOKEN))
             self._warn(failure)
         return Completion(
             text=answer.text,

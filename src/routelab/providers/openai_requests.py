@@ -54,16 +54,6 @@ def most_tokens(
     return given, longest * int(settings.get("n") or 1)
 
 
-def estimated_tokens(text: str) -> int:
-    """Tokens of ``text`` where nobody has counted them: a quarter of its UTF-8 bytes."""
-    return -(-len(text.encode(errors="replace")) // 4)
-
-
-def request_tokens(request: LLMRequest) -> int:
-    """Tokens of the messages of ``request``, estimated alike."""
-    return estimated_tokens("".join(json.dumps(dict(message), ensure_ascii=False) for message in _messages(request)))
-
-
 def _messages(request: LLMRequest) -> list[Mapping[str, Any]]:
     return [{"role": "user", "content": request.prompt}] if request.messages is None else list(request.messages)
 
