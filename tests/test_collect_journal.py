@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from collecting import Charging, prompts, run
-from routelab import RoutelabError
+from routelab import Completion, LLMRequest, RoutelabError
 from routelab.collecting import Patience, Prompts
 from routelab.collecting.journal import Journal
 from routelab.providers import Price
@@ -23,13 +23,16 @@ def lines(folder: Path) -> list[dict[str, object]]:
 
 
 def test_a_request_is_in_the_journal_before_it_is_sent(tmp_path: Path) -> None:
+    missing = list[str]()
+
     class Reading(Charging):
-        async def complete(self, request):  # type: ignore[no-untyped-def]
-            noted = [line["asked"] for line in lines(tmp_path) if "asked" in line]
-            assert [request.request_id, self.name] in noted
+        async def complete(self, request: LLMRequest) -> Completion:
+            if [request.request_id, self.name] not in [line.get("asked") for line in lines(tmp_path)]:
+                missing.append(str(request.request_id))
             return await super().complete(request)
 
     assert run(tmp_path, prompts(10), [Reading("a"), Reading("b")]).missing == 0
+    assert missing == []
 
 
 def test_callers_that_come_together_share_a_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
