@@ -66,6 +66,7 @@ SETTINGS = {
         "resamples": {"small": 100, "full": 100},
     },
     "benchmark": {"policies": [], "resamples": 50, "runs": [{"table": "synthetic", "repeats": 1}]},
+    "live": {"providers": [], "gateway_columns": {}},
 }
 # All stages in one process, as a notebook would run them; the other tables are collected already.
 _DRIVER = """

@@ -74,12 +74,12 @@ def provider_pool(params: Path, simulated: bool) -> ProviderPool:
         ParamsError: the file is wrong, or names no provider.
         RoutelabError: the key of a provider is not in the environment.
     """
-    from routelab.params import load_params
+    from routelab.params import load_live
     from routelab.providers import ProviderPool, simulated_providers
 
     if simulated:
         return ProviderPool(simulated_providers())
-    providers = load_params(params).live.providers
+    providers = load_live(params).providers
     if not providers:
         raise ParamsError(f"{params}: live.providers is empty; name your providers there, or try --simulated")
     return ProviderPool(provider.provider() for provider in providers)
