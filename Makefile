@@ -3,6 +3,9 @@ PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 
+LIVE := $(addprefix tests/benchmarks/test_,faults.py durability.py collect_kills.py proxy_fuzz.py grading.py \
+	live_overhead.py openai_speed.py proxy_speed.py)
+
 .PHONY: repro test lab ui lint study speed peers benchmark
 
 repro: .venv/.ready
@@ -25,10 +28,12 @@ lint: .venv/.ready
 	mypy
 
 study: .venv/.ready
-	@# everything at full size, then the error rates and coverages of tests and intervals at theirs (10 minutes)
+	@# everything at full size; error rates and coverages of tests and intervals; then live providers: faults, kills,
+	@# fuzzing, and their speeds (about an hour; PostgreSQL's share of it only where Debian's postgresql is installed)
 	dvc exp run --set-param size=full
 	pip install --quiet 'pytest-benchmark>=5.2' 'ville>=0.1'
 	pytest -s tests/benchmarks/test_abtest.py tests/benchmarks/test_off_policy.py --benchmark-skip
+	pytest -s $(LIVE) --benchmark-skip
 
 speed: .venv/.ready
 	pip install --quiet 'mabwiser>=2.7.4' 'pytest-benchmark>=5.2'
