@@ -9,6 +9,7 @@ import pytest
 
 from routelab import (
     BanditRouter,
+    BudgetPacer,
     EpsilonGreedyPolicy,
     LinTSPolicy,
     LLMRequest,
@@ -142,13 +143,14 @@ def test_a_request_waits_for_the_first_provider_that_has_room() -> None:
 def test_when_nobody_can_be_asked_in_time_the_error_says_why_and_when_and_nothing_is_recorded(
     db: PerformanceDB,
 ) -> None:
-    router = BanditRouter(pool_of(Answering("a"), Answering("b"), closed=("a", "b")), db=db, deadline_s=5.0)
+    pool, pacer = pool_of(Answering("a"), Answering("b"), closed=("a", "b")), BudgetPacer(0.01)
+    router = BanditRouter(pool, db=db, deadline_s=5.0, pacer=pacer)
     with pytest.raises(
         ProviderError, match=r"no provider can be asked: a: 1 requests a minute reached, [56]"
     ) as raised:
         asyncio.run(router.complete(EASY))
     assert raised.value.retry_after_s == pytest.approx(60.0, abs=2.0)
-    assert db.count() == (0, 0)
+    assert (db.count(), pacer.requests) == ((0, 0), 0)
     assert router.decide(EASY).provider.name in ("a", "b")  # who decides only, cannot wait
 
 
