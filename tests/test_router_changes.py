@@ -34,7 +34,7 @@ from routelab.policies import Policy
 from routelab.providers import Price, ProviderError
 from routelab.routers import Router
 from routelab.tables.synthetic_world import DEFAULT_PROVIDERS
-from routing import EASY, Answering, requests
+from routing import EASY, Answering, patient, requests
 
 PLAIN = RequestFeaturizer(embedder=None, providers=("nano", "mini")).fit(requests(5))
 ASKED = requests(30)
@@ -131,7 +131,8 @@ def test_nothing_stays_reserved_for_what_was_answered_failed_or_cancelled(bound:
 
     for kind in ({}, {"fails": "raises"}, {"fails": "hangs"}, {"quality": None}):
         pacer = BudgetPacer(**bound)
-        router = BanditRouter([Answering("a", fails="raises"), Answering("b", **kind)], featurizer=PLAIN, pacer=pacer)  # type: ignore[arg-type]
+        pool = patient(Answering("a", fails="raises"), Answering("b", **kind))  # type: ignore[arg-type]
+        router = BanditRouter(pool, featurizer=PLAIN, pacer=pacer)
         for _ in range(20):
             asyncio.run(ask(router))
             if kind == {"quality": None} and router.last_decision is not None:
