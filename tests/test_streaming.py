@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from routelab import BanditRouter, BudgetPacer, Completion, LLMRequest, MLRouter, PerformanceDB, simulated_providers
+from routelab import BanditRouter, BudgetPacer, Completion, LLMRequest, MLRouter, PerformanceDB
 from routelab.abtest.shadow import ShadowRouter
 from routelab.providers import Chunk, DeadlineError, ProviderError
 from routelab.routers import Streamed
@@ -183,8 +183,8 @@ def test_a_streamed_answer_without_a_grade_waits_for_one(db: PerformanceDB) -> N
 
 
 def test_routers_of_routers_stream_as_well(db: PerformanceDB) -> None:
-    live = BanditRouter(simulated_providers(), seed=1)
-    router = ShadowRouter(live, {"bold": BanditRouter(simulated_providers(), epsilon=0.9)}, db)
+    live = BanditRouter([Talking("a"), Talking("b")], seed=1)
+    router = ShadowRouter(live, {"bold": BanditRouter([Talking("a"), Talking("b")], epsilon=0.9)}, db)
     streamed, text = asyncio.run(ask(router))  # type: ignore[arg-type]
     assert router.last_decision is streamed.decision
     assert (len(text) > 0, db.count(), len(db.shadows())) == (True, (1, 1), 1)

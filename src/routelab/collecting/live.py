@@ -151,4 +151,5 @@ def _frame(prompts: Prompts, names: Sequence[str], answered: Mapping[Pair, Mappi
                 rows.append(
                     {"prompt_id": request.request_id, "provider": name, "prompt": request.prompt, **task, **known}
                 )
-    return pd.DataFrame(rows).astype({"quality": float} if rows else {})
+    columns = ["prompt_id", "provider", "prompt", *([] if prompts.tasks is None else ["task"]), *_KEPT]
+    return pd.DataFrame(rows, columns=columns).astype({"quality": float})
