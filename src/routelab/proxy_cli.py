@@ -32,7 +32,9 @@ def proxy(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8080,
     cost_weight: Annotated[float, typer.Option(min=0.0, help="Quality per USD, where a request does not say.")] = 0.0,
     budget: Annotated[float | None, typer.Option(min=0.0, help="USD per request, on average.")] = None,
-    simulated: Annotated[bool, typer.Option("--simulated", help="Five simulated providers, to try it.")] = False,
+    simulated: Annotated[
+        bool, typer.Option("--simulated", help="Five simulated providers, to try it; they wait for your grades.")
+    ] = False,
 ) -> None:
     """Serve OpenAI's chat completions; a router decides who answers, and learns from the grades it is told."""
     from routelab.performance_db import PerformanceDB
@@ -78,7 +80,7 @@ def provider_pool(params: Path, simulated: bool) -> ProviderPool:
     from routelab.providers import ProviderPool, simulated_providers
 
     if simulated:
-        return ProviderPool(simulated_providers())
+        return ProviderPool(simulated_providers(graded=False))
     providers = load_live(params).providers
     if not providers:
         raise ParamsError(f"{params}: live.providers is empty; name your providers there, or try --simulated")

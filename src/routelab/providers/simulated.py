@@ -37,6 +37,7 @@ class SimulatedProvider:
         profile: who it is.
         seed: of its answers.
         latency_scale: seconds slept per simulated second; 0 answers at once, so that the load stays 0.
+        graded: whether it grades its answers; real providers do not.
 
     Attributes:
         outage: set to True, every request fails.
@@ -51,11 +52,14 @@ class SimulatedProvider:
     ('nano', 10)
     """
 
-    def __init__(self, profile: ProviderProfile, *, seed: int = 0, latency_scale: float = 0.0) -> None:
+    def __init__(
+        self, profile: ProviderProfile, *, seed: int = 0, latency_scale: float = 0.0, graded: bool = True
+    ) -> None:
         if not 0.0 <= latency_scale < float("inf"):
             raise RoutelabError(f"SimulatedProvider latency_scale is {latency_scale!r}; give a finite number ≥ 0")
         self.seed = seed
         self.latency_scale = latency_scale
+        self.graded = graded
         self.outage = False
         self.quality_shift = 0.0
         self._profile = profile
@@ -123,7 +127,7 @@ class SimulatedProvider:
             output_tokens=int(outcome.output_tokens[0]),
             cost_usd=float(outcome.cost[0]),
             latency_s=latency,
-            quality=quality,
+            quality=quality if self.graded else None,
             error=f"provider {self.name!r} gave no answer within {latency:.0f} s" if failed else None,
         )
 
@@ -144,10 +148,13 @@ def _as_drawn(request: LLMRequest) -> Requests:
     return Requests.of([traits])
 
 
-def simulated_providers(seed: int = 0, *, latency_scale: float = 0.0) -> list[SimulatedProvider]:
+def simulated_providers(seed: int = 0, *, latency_scale: float = 0.0, graded: bool = True) -> list[SimulatedProvider]:
     """The five providers of the synthetic world, from cheap to dear.
 
     >>> [provider.name for provider in simulated_providers()]
     ['nano', 'mini', 'coder', 'large', 'frontier']
     """
-    return [SimulatedProvider(p, seed=seed, latency_scale=latency_scale) for p in DEFAULT_PROVIDERS]
+    return [
+        SimulatedProvider(profile, seed=seed, latency_scale=latency_scale, graded=graded)
+        for profile in DEFAULT_PROVIDERS
+    ]
