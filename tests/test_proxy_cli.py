@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from openai import OpenAI
 
 from proxying import ASKED, WORDS, client, send
 from routelab import ForestPolicy, LLMRequest, Objective, PerformanceDB, RequestFeaturizer, load_source
@@ -77,12 +78,19 @@ def log_of(folder: Path) -> pd.DataFrame:
         return db.log()
 
 
+def ask_and_grade(asking: OpenAI, prompt: str) -> None:
+    message = {"role": "user", "content": prompt}
+    raw = asking.chat.completions.with_raw_response.create(model="routelab", messages=[message])  # type: ignore[list-item]
+    graded = {"decision_id": raw.headers["x-routelab-decision-id"], "quality": 0.7}
+    asking.post("/feedback", body=graded, cast_to=object)
+
+
 def test_anybody_can_try_it_and_nothing_said_is_told(tmp_path: Path) -> None:
     arguments = ("proxy", "--simulated", "--router", "linucb", "--port", "0", "--cost-weight", "3", "--budget", "0.01")
     secret = "What only she knows"
     with program(tmp_path, PROXY, *arguments) as (process, url), client(url, key="sk-canary-0123456789") as asking:
         for _ in range(3):
-            asking.chat.completions.create(model="routelab", messages=[{"role": "user", "content": secret}])
+            ask_and_grade(asking, secret)
         process.send_signal(signal.SIGTERM)
         process.wait(10)
     log = log_of(tmp_path)
@@ -98,8 +106,7 @@ def test_a_proxy_that_starts_again_has_learned_from_its_log(tmp_path: Path) -> N
     for _ in range(2):
         with program(tmp_path, PROXY, *arguments) as (process, url), client(url) as asking:
             for request in requests(25):
-                message = {"role": "user", "content": request.prompt}
-                asking.chat.completions.create(model="routelab", messages=[message])
+                ask_and_grade(asking, request.prompt)
             process.send_signal(signal.SIGTERM)
             process.wait(10)
     log = log_of(tmp_path)
