@@ -49,7 +49,7 @@ def beta_argmax_probabilities(alpha: Floats, beta: Floats, offset: Floats) -> Fl
     mass = density @ _WEIGHTS
     start = betainc(alpha, beta, np.clip(low - offset, 0.0, 1.0))
     below = (start[:, None] + mass.cumsum(axis=1) - mass)[:, :, None] + density @ _RISE
-    others = np.where(np.eye(len(alpha), dtype=bool)[:, :, None, None], 1.0, below).prod(axis=1)
+    others = np.where(np.eye(len(alpha), dtype=bool)[:, :, None, None], 1.0, np.maximum(below, 0.0)).prod(axis=1)
     probabilities = (density * others @ _WEIGHTS).sum(axis=1)
     return np.asarray(probabilities / probabilities.sum())
 
