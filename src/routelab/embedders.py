@@ -78,7 +78,7 @@ class WordLlamaEmbedder:
             for row, encoding in enumerate(_encoded(tokenizer, texts[start : start + _BATCH]), start):
                 ids = encoding.ids
                 if ids:
-                    out[row] = vectors[ids].mean(axis=0)
+                    out[row] = vectors[ids].sum(axis=0) / len(ids)
         return out
 
     def state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
