@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from itertools import islice
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
 
 from routelab.db_rows import Row
 from routelab.db_schema import decisions, drifts, exposures, outcomes, shadows
@@ -111,32 +111,26 @@ def _batches(queued: Iterable[Queued]) -> Iterator[list[Queued]]:
 
 
 def _insert(connection: sa.Connection, table: sa.Table, rows: Sequence[Row]) -> int:
-    """Insert the rows whose keys are new, without outcomes of unknown decisions; how many these were.
-
-    Statements as text: on the way of every row, SQLAlchemy's own take half of the time.
-    """
-    result = connection.exec_driver_sql(*(_arrays if connection.dialect.name == "postgresql" else _each)(table, rows))
-    return result.rowcount
-
-
-def _each(table: sa.Table, rows: Sequence[Row]) -> tuple[str, list[Row]]:
-    """For SQLite: executed for each row."""
-    return _statement(table, "SELECT " + ", ".join(f":{name}" for name in rows[0]), rows[0], ":decision_id"), list(rows)
+    """Insert the rows whose keys are new, without outcomes of unknown decisions; how many these were."""
+    statement = _statement(table, tuple(rows[0]), connection.dialect)
+    if connection.dialect.name != "postgresql":
+        return connection.exec_driver_sql(statement, list(rows)).rowcount
+    return connection.exec_driver_sql(statement, tuple([row[name] for row in rows] for name in rows[0])).rowcount
 
 
-def _arrays(table: sa.Table, rows: Sequence[Row]) -> tuple[str, tuple[list[Any], ...]]:
-    """For PostgreSQL: one statement with an array for each column takes half the time of one for each row."""
-    types = (table.c[name].type.compile(postgresql.dialect()) for name in rows[0])
-    source = f"SELECT * FROM unnest({', '.join(f'%s::{type_}[]' for type_ in types)}) given ({', '.join(rows[0])})"
-    values = tuple([row[name] for row in rows] for name in rows[0])
-    return _statement(table, source, rows[0], "given.decision_id"), values
-
-
-def _statement(table: sa.Table, source: str, columns: Iterable[str], decision_id: str) -> str:
+@lru_cache
+def _statement(table: sa.Table, columns: tuple[str, ...], dialect: sa.Dialect) -> str:
+    """As text, since SQLAlchemy's own statements take as long to make as to execute."""
+    names = ", ".join(columns)
+    if dialect.name == "postgresql":  # an array for each column takes half the time of a statement for each row
+        arrays = ", ".join(f"%s::{table.c[name].type.compile(dialect)}[]" for name in columns)
+        source, decision_id = f"SELECT * FROM unnest({arrays}) given ({names})", "given.decision_id"
+    else:  # executed for each row
+        source, decision_id = f"SELECT {', '.join(f':{name}' for name in columns)}", ":decision_id"
     # not EXISTS, from which PostgreSQL may make a join: then the rows come in any order, and the first may not stay
     known = f"(SELECT true FROM decisions WHERE decisions.decision_id = {decision_id})"
     condition = known if table is outcomes else "true"
-    return f"INSERT INTO {table.name} ({', '.join(columns)}) {source} WHERE {condition} ON CONFLICT DO NOTHING"
+    return f"INSERT INTO {table.name} ({names}) {source} WHERE {condition} ON CONFLICT DO NOTHING"
 
 
 def _held(connection: sa.Connection, kind: _Kind, batch: list[Queued]) -> dict[tuple[Any, ...], tuple[Any, ...]]:

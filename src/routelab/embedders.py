@@ -52,7 +52,8 @@ def _wordllama() -> tuple[Any, Matrix]:
 def _encoded(tokenizer: Any, texts: Sequence[str]) -> Sequence[Any]:
     if len(texts) == 1:  # a batch is handed to other threads, which may have to wait for a core
         return [tokenizer.encode(texts[0], add_special_tokens=False)]
-    return tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+    encoded: Sequence[Any] = tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+    return encoded
 
 
 class WordLlamaEmbedder:
