@@ -65,7 +65,7 @@ def normal_argmax_probabilities(mean: Floats, deviation: Floats) -> Floats:
     array([[0.1831, 0.1831, 0.6337]])
     """
     n, k = mean.shape
-    rows = max(_CELLS // (k * k * len(_Z) * len(_NODES)), 1)
+    rows = max(_CELLS // (k**3 * len(_Z) * len(_NODES)), 1)
     parts = [_normal_block(mean[at : at + rows], deviation[at : at + rows]) for at in range(0, n, rows)]
     return np.concatenate(parts) if parts else np.zeros((0, k))
 
@@ -83,6 +83,6 @@ def _normal_block(mean: Floats, deviation: Floats) -> Floats:
     place = (points[:, None, :] - m[:, :, None]) / s[:, :, None]
     density = np.exp(-0.5 * np.minimum(place**2, 1400.0)) / (s[:, :, None] * np.sqrt(2.0 * np.pi))
     below = np.where(feasible[:, :, None], ndtr(place), 1.0)
-    wins = np.stack([np.delete(below, arm, axis=1).prod(axis=1) for arm in range(m.shape[1])], axis=1)
-    mass = np.where(feasible, np.einsum("nkq,nkq,nq->nk", density, wins, weights), 0.0)
+    others = np.where(np.eye(m.shape[1], dtype=bool)[:, :, None], 1.0, below[:, None]).prod(axis=2)
+    mass = np.where(feasible, np.einsum("nkq,nkq,nq->nk", density, others, weights), 0.0)
     return np.asarray(mass / mass.sum(axis=1, keepdims=True))
