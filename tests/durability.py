@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import random
 import time
+from multiprocessing.synchronize import Semaphore
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from routelab.performance_db import Decision, Outcome, PerformanceDB
 
 PROCESSES, TASKS = 8, 4
 SHARED_EVERY = 5  # of the ids, one that all processes write
-EARLY = 0.2  # chance that the moment may come before anything is acknowledged
+EARLY = 0.2  # chance that the moment may come before all writers have begun
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["routelab.performance_db"])
 
@@ -38,7 +39,7 @@ def numbered(decision_id: str) -> tuple[Decision, Outcome]:
     return made, Outcome(decision_id, quality=quality, cost_usd=0.1, observed_at=1.0)
 
 
-def write_until_killed(url: str, acknowledged: str, prefix: str, writer: int) -> None:
+def write_until_killed(url: str, acknowledged: str, prefix: str, writer: int, started: Semaphore) -> None:
     """Write rows one by one, many at a time; an id goes to the file once its rows are said to be on disk."""
     file = os.open(acknowledged, os.O_APPEND | os.O_WRONLY)
 
@@ -55,6 +56,7 @@ def write_until_killed(url: str, acknowledged: str, prefix: str, writer: int) ->
         await asyncio.gather(*(task(db, f"{writer}.{number}") for number in range(TASKS)))
 
     with PerformanceDB(url) as db:
+        started.release()
         asyncio.run(tasks(db))
 
 
@@ -62,15 +64,16 @@ def kill_round(url: str, folder: Path, prefix: str, rng: random.Random) -> int:
     """Let 8 processes write, kill them all at a random moment, and check the log; how many rows were acknowledged."""
     acknowledged = folder / f"{prefix}.txt"
     acknowledged.touch()
+    started = CONTEXT.Semaphore(0)
     writers = [
-        CONTEXT.Process(target=write_until_killed, args=(url, str(acknowledged), prefix, number))
+        CONTEXT.Process(target=write_until_killed, args=(url, str(acknowledged), prefix, number, started))
         for number in range(PROCESSES)
     ]
     for process in writers:
         process.start()
-    early = rng.random() < EARLY
-    while not early and not acknowledged.stat().st_size and all(process.is_alive() for process in writers):
-        time.sleep(0.01)
+    if rng.random() >= EARLY:
+        for _ in writers:
+            assert started.acquire(timeout=60.0), "a writer never began"
     time.sleep(rng.uniform(0.0, 0.5))
     failed = [process.exitcode for process in writers if process.exitcode is not None]
     for process in writers:

@@ -410,6 +410,14 @@ def test_an_objective_that_json_cannot_hold_is_refused_before_anything_is_queued
     assert db.count() == (0, 0)
 
 
+@pytest.mark.parametrize("name", [7, None, "a\0", "\ud800"])
+def test_a_shadow_of_a_name_that_is_no_text_is_refused_before_it_blocks_the_queue(db: PerformanceDB, name: str) -> None:
+    with pytest.raises(DatabaseError, match="a shadow's name is"):
+        db.record_shadow(name, decision("d0"))
+    db.flush()
+    assert db.shadows().empty
+
+
 def test_numpy_scalars_and_nan_are_stored_as_plain_values(db: PerformanceDB) -> None:
     db.record_decision(decision(probabilities=np.array([0.2, 0.7, 0.1], dtype=np.float32), propensity=np.float32(0.7)))
     made = outcome(quality=np.float32(0.5), cost_usd=np.float64(0.25), latency_s=np.nan, input_tokens=np.int32(3))

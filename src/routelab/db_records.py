@@ -38,11 +38,16 @@ def _refuse(record: object, name: str, remedy: str) -> DatabaseError:
     return DatabaseError(f"{type(record).__name__}.{name} is {getattr(record, name)!r}; {remedy}")
 
 
+def is_text(value: object) -> bool:
+    """Whether ``value`` is text that a store can hold: without NUL characters and lone surrogates."""
+    return isinstance(value, str) and "\0" not in value and value.encode("utf-8", "ignore").decode() == value
+
+
 def check_text(record: object, *names: str) -> None:
     """Refuse text that a store cannot hold, so that no row gets stuck in the queue."""
     for name in names:
         value = getattr(record, name)
-        if not isinstance(value, str) or "\0" in value or value.encode("utf-8", "ignore").decode() != value:
+        if not is_text(value):
             raise _refuse(record, name, "give a str without NUL characters or lone surrogates")
 
 

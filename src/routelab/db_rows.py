@@ -8,7 +8,7 @@ from dataclasses import fields
 from operator import attrgetter
 from typing import Any, Literal
 
-from routelab.db_records import Decision, Outcome
+from routelab.db_records import Decision, Outcome, is_text
 from routelab.db_schema import decisions, shadows
 from routelab.errors import DatabaseError
 
@@ -54,7 +54,9 @@ def _kept_of_prompt(decision: Decision, prompts: Prompts) -> tuple[str | None, s
 
 
 def shadow_row(shadow: str, decision: Decision) -> Row:
-    """What the router called ``shadow`` would have chosen, as the ``shadows`` table holds it."""
+    """What the router called ``shadow`` would have chosen, as a row; DatabaseError for a name that is no text."""
+    if not is_text(shadow):
+        raise DatabaseError(f"a shadow's name is {shadow!r}; give a str without NUL characters or lone surrogates")
     row = decision_row(decision, "omitted") | {"shadow": shadow}
     return {column.name: row[column.name] for column in shadows.columns}
 

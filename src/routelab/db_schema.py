@@ -97,6 +97,8 @@ _LOCK_SECONDS = "30"  # how long to wait for another process' write; `?timeout=`
 def open_engine(url: sa.URL, *, shared_connection: bool) -> sa.Engine:
     """The engine for ``url``; ``shared_connection`` is for a database that lives in memory."""
     options: dict[str, Any] = {"hide_parameters": True}
+    if url.get_backend_name() == "postgresql":
+        options["isolation_level"] = "AUTOCOMMIT"  # `transaction` says BEGIN itself
     if url.drivername == "postgresql":
         url = url.set(drivername="postgresql+psycopg")
     if shared_connection:
@@ -142,8 +144,9 @@ def transaction(engine: sa.Engine) -> Iterator[sa.Connection]:
         if engine.dialect.name == "sqlite":  # lock before reading: a lock taken later fails instead of waiting
             connection.exec_driver_sql("BEGIN IMMEDIATE")
         else:  # one writer at a time here as well, so that what it reads stays true until it has written
-            patience = sa.func.set_config("lock_timeout", f"{_LOCK_SECONDS}s", True)
-            connection.execute(sa.select(patience, sa.func.pg_advisory_xact_lock(_WRITING)))
+            connection.exec_driver_sql(
+                f"BEGIN; SET LOCAL lock_timeout = '{_LOCK_SECONDS}s'; SELECT pg_advisory_xact_lock({_WRITING})"
+            )
         yield connection
 
 

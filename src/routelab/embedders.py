@@ -49,6 +49,13 @@ def _wordllama() -> tuple[Any, Matrix]:
     return model.tokenizer, model.embedding
 
 
+def _encoded(tokenizer: Any, texts: Sequence[str]) -> Sequence[Any]:
+    if len(texts) == 1:  # a batch is handed to other threads, which may have to wait for a core
+        return [tokenizer.encode(texts[0], add_special_tokens=False)]
+    encoded: Sequence[Any] = tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+    return encoded
+
+
 class WordLlamaEmbedder:
     """Mean of 256-dimensional static token vectors (wordllama ``l2_supercat_256``), no training, no network.
 
@@ -69,11 +76,10 @@ class WordLlamaEmbedder:
         tokenizer, vectors = _wordllama()
         out = np.zeros((len(texts), self.dimension), dtype=np.float32)
         for start in range(0, len(texts), _BATCH):
-            encoded = tokenizer.encode_batch_fast(list(texts[start : start + _BATCH]), add_special_tokens=False)
-            for row, encoding in enumerate(encoded, start):
+            for row, encoding in enumerate(_encoded(tokenizer, texts[start : start + _BATCH]), start):
                 ids = encoding.ids
                 if ids:
-                    out[row] = vectors[ids].mean(axis=0)
+                    out[row] = vectors[ids].sum(axis=0) / len(ids)
         return out
 
     def state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:

@@ -156,7 +156,7 @@ class LinearBandit(Bandit):
     def _estimates(self, quality: Floats, cost: Floats, deviation: Floats) -> Estimates:
         """Of n requests, all (n, k)."""
         latency = self.arms_.latency
-        known = None if np.isnan(latency).any() else np.tile(latency, (len(quality), 1))
+        known = None if np.isnan(latency).any() else latency[None].repeat(len(quality), axis=0)
         return Estimates(quality.clip(0.0, 1.0), cost, known, deviation)
 
     def _utility(self, quality: Floats, cost: Floats, objective: Objective) -> Floats:

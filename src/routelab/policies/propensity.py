@@ -8,10 +8,14 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(6)
+_POWERS = np.arange(1, len(_NODES) + 1)[:, None]
+# values at the nodes @ _RISE: integrals from −1 to each node of the polynomial through these values
+_RISE = np.linalg.solve(_NODES ** (_POWERS - 1), (_NODES**_POWERS - (-1.0) ** _POWERS) / _POWERS)
 # Knots in standard deviations from the mean; the outer ones for tails that fall only exponentially (α or β near 1).
 _Z = np.array([-16.0, -9.0, -6.0, -4.0, -3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 9.0, 16.0])
 # Knots in standard deviations from 0 and from 1, where a density with α or β in (1, 2) has a vertical tangent.
 _END = np.array([0.01, 0.1])
+_SMALLEST, _LARGEST = np.finfo(float).tiny, np.nextafter(1.0, 0.0)  # in (0, 1)
 _CELLS = 4_000_000  # numbers held at once in a batch
 
 
@@ -19,32 +23,34 @@ def beta_argmax_probabilities(alpha: Floats, beta: Floats, offset: Floats) -> Fl
     """P(arm j has the largest θ_j + offset_j) for independent θ_j ~ Beta(α_j, β_j), all (k,), with α, β ≥ 1.
 
     P_j = ∫ f_j(u − o_j) Π_{i≠j} F_i(u − o_i) du, by composite Gauss-Legendre between knots placed at each arm's mean
-    plus multiples of its standard deviation and at the ends of its support, between which the integrand is smooth.
-    The absolute error stays below 1e-4 (the largest found by search, with counts up to 1e5, is 4e-6).
+    plus multiples of its standard deviation, cut at the ends of its support, between which the integrand is smooth.
+    F is the running integral of the polynomials through f at the same nodes (spectral integration: Greengard, SIAM J.
+    Numer. Anal. 28, 1991). The absolute error stays below 1e-4 (the largest found by search, with counts up to 1e5, is
+    4e-6).
 
     >>> beta_argmax_probabilities(np.array([1.0, 1.0]), np.array([1.0, 1.0]), np.zeros(2)).round(6)
     array([0.5, 0.5])
     """
-    from scipy.special import betainc, betaln, xlog1py, xlogy
+    from scipy.special import betainc, betaln
 
     mean = alpha / (alpha + beta)
-    deviation = np.sqrt(mean * (1.0 - mean) / (alpha + beta + 1.0))
-    end = deviation[:, None] * _END
-    spread = np.clip(np.hstack([mean[:, None] + deviation[:, None] * _Z, end, 1.0 - end]), 0.0, 1.0)
-    knots = np.concatenate([(spread + offset[:, None]).ravel(), offset, offset + 1.0])
-    # below the largest lower end of a support some arm has F = 0, so nobody who is there can win
-    knots = np.unique(knots[knots >= offset.max()])
+    deviation = np.sqrt(mean * (1.0 - mean) / (alpha + beta + 1.0))[:, None]
+    end = deviation * _END
+    spread = np.hstack([mean[:, None] + deviation * _Z, end, 1.0 - end])
+    knots = np.minimum(np.maximum(spread, 0.0), 1.0) + offset[:, None]
+    low = knots[:, 0].max()  # below which some arm has F = 0 or next to it, so nobody who is there can win
+    knots = np.unique(knots[knots >= low])
     half = np.diff(knots)[:, None] / 2.0
-    points = ((knots[:-1, None] + half) + half * _NODES).ravel()
-    weights = (half * _WEIGHTS).ravel()
-    theta = points - offset[:, None]
+    theta = (knots[:-1, None] + half + half * _NODES) - offset[:, None, None]  # (k, cells, nodes)
     inside = (theta > 0.0) & (theta < 1.0)
-    theta = np.clip(theta, 0.0, 1.0)
-    a, b = alpha[:, None], beta[:, None]
-    density = np.where(inside, np.exp(xlogy(a - 1.0, theta) + xlog1py(b - 1.0, -theta) - betaln(a, b)), 0.0)
-    below = betainc(a, b, theta)
-    wins = np.array([np.delete(below, arm, axis=0).prod(axis=0) for arm in range(len(alpha))])
-    probabilities = (density * wins) @ weights
+    theta = np.minimum(np.maximum(theta, _SMALLEST), _LARGEST)
+    a, b = alpha[:, None, None], beta[:, None, None]
+    density = half * inside * np.exp((a - 1.0) * np.log(theta) + (b - 1.0) * np.log1p(-theta) - betaln(a, b))
+    mass = density @ _WEIGHTS
+    start = betainc(alpha, beta, np.clip(low - offset, 0.0, 1.0))
+    below = (start[:, None] + mass.cumsum(axis=1) - mass)[:, :, None] + density @ _RISE
+    others = np.where(np.eye(len(alpha), dtype=bool)[:, :, None, None], 1.0, np.maximum(below, 0.0)).prod(axis=1)
+    probabilities = (density * others @ _WEIGHTS).sum(axis=1)
     return np.asarray(probabilities / probabilities.sum())
 
 
@@ -59,7 +65,7 @@ def normal_argmax_probabilities(mean: Floats, deviation: Floats) -> Floats:
     array([[0.1831, 0.1831, 0.6337]])
     """
     n, k = mean.shape
-    rows = max(_CELLS // (k * k * len(_Z) * len(_NODES)), 1)
+    rows = max(_CELLS // (k**3 * len(_Z) * len(_NODES)), 1)
     parts = [_normal_block(mean[at : at + rows], deviation[at : at + rows]) for at in range(0, n, rows)]
     return np.concatenate(parts) if parts else np.zeros((0, k))
 
@@ -77,6 +83,6 @@ def _normal_block(mean: Floats, deviation: Floats) -> Floats:
     place = (points[:, None, :] - m[:, :, None]) / s[:, :, None]
     density = np.exp(-0.5 * np.minimum(place**2, 1400.0)) / (s[:, :, None] * np.sqrt(2.0 * np.pi))
     below = np.where(feasible[:, :, None], ndtr(place), 1.0)
-    wins = np.stack([np.delete(below, arm, axis=1).prod(axis=1) for arm in range(m.shape[1])], axis=1)
-    mass = np.where(feasible, np.einsum("nkq,nkq,nq->nk", density, wins, weights), 0.0)
+    others = np.where(np.eye(m.shape[1], dtype=bool)[:, :, None], 1.0, below[:, None]).prod(axis=2)
+    mass = np.where(feasible, np.einsum("nkq,nkq,nq->nk", density, others, weights), 0.0)
     return np.asarray(mass / mass.sum(axis=1, keepdims=True))

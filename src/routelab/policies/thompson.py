@@ -230,8 +230,8 @@ def _estimates(alpha: Floats, beta: Floats, counts: Floats, n: int) -> Estimates
     mean = alpha / (alpha + beta)
     deviation = np.sqrt(mean * (1.0 - mean) / (alpha + beta + 1.0))
     latency = _latency(counts)
-    quality, cost, error = (np.tile(row, (n, 1)) for row in (mean, counts[3], deviation))
-    return Estimates(quality, cost, None if latency is None else np.tile(latency, (n, 1)), error)
+    quality, cost, error = (row[None].repeat(n, axis=0) for row in (mean, counts[3], deviation))
+    return Estimates(quality, cost, None if latency is None else latency[None].repeat(n, axis=0), error)
 
 
 def _win_probabilities(alpha: Floats, beta: Floats, offset: Floats) -> Floats:
