@@ -56,7 +56,7 @@ class Till:
             return completion
         except ProviderError as failure:
             cost = _charged_usd(failure, worst)
-            self.journal.has_failed(key, cost, redacted(str(failure), request.prompt))
+            self.journal.has_failed(key, cost, redacted(str(failure), *request.texts()))
             raise
         finally:
             self.spending.settle(worst, cost)

@@ -114,7 +114,8 @@ class Router(AnsweringRouter):
     def remove_provider(self, name: str) -> None:
         """Remove a provider at run time; outcomes still to come from it are recorded, not learned.
 
-        It may have left the pool already, where another router shares that.
+        It may have left the pool already, where another router shares that. Its connections are its owner's to close
+        (``OpenAIProvider.close``), once nothing of it is in flight.
         """
         if self.policy.providers_:
             self.policy.remove_provider(name)

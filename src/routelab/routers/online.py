@@ -59,8 +59,9 @@ class OnlineMLRouter(RetrainingRouter):
         on_event: called with "version", "drift" or "grading failed" and a dict that says more; what it raises is
             logged, not passed on.
         heldout: share of the requests that ``train`` evaluates on.
-        settings: ``featurizer``, ``db``, ``objective``, ``pacer``, ``horizon``, ``seed``, ``clock``: see ``Router``.
-            Only a bandit can do without the ``db``, which is retrained on.
+        settings: ``featurizer``, ``db``, ``objective``, ``pacer``, ``horizon``, ``deadline_s``, ``retry_share``,
+            ``stickiness``, ``seed``, ``clock``: see ``Router``. Only a bandit can do without the ``db``, which is
+            retrained on.
 
     Attributes:
         versions: the last 1,000 attempts at a version, and rollbacks; ``on_event`` is told of all.
