@@ -10,10 +10,10 @@ from routelab.db_records import Outcome
 from routelab.errors import RoutelabError
 from routelab.evaluators import Grade
 from routelab.policies import Policy
-from routelab.providers import Price, Provider, ProviderPool
+from routelab.providers import Completion, Price, Provider, ProviderPool
 from routelab.request import LLMRequest, is_finite
 from routelab.routers.answering import AnsweringRouter
-from routelab.routers.decision import PriceChange, typical_cost
+from routelab.routers.decision import PriceChange, RoutingDecision, typical_cost
 from routelab.routers.explanation import Explanation, explain
 from routelab.routers.pending import check_same
 
@@ -88,6 +88,16 @@ class Router(AnsweringRouter):
             raise RoutelabError(f"grade {quality!r} of decision {decision_id!r} is no number; grade it again")
         else:
             self._record(_graded(self._outcome(decision_id, decided.completion, None), *told))
+
+    async def grade_answer(
+        self, request: LLMRequest, decision: RoutingDecision, completion: Completion
+    ) -> float | None:
+        """The grade of an answer that ``complete`` or ``stream`` brought; None: it waits for ``grade``.
+
+        It is the provider's own where that grades itself. Else an ``OnlineMLRouter`` asks its grader, and records and
+        learns what it says.
+        """
+        return completion.quality
 
     def add_provider(self, provider: Provider, *, quality: float = 0.5, latency: float | None = None) -> None:
         """Add a provider at run time, believed to have ``quality`` and ``latency`` (seconds) until it is observed.
