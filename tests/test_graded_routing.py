@@ -76,7 +76,7 @@ def test_one_request_may_have_a_trade_off_and_a_deadline_of_its_own(db: Performa
 def test_a_judge_without_a_verdict_leaves_the_answer_waiting(db: PerformanceDB) -> None:
     router = online(db, JudgeEvaluator(Judge(["no idea"])))
     result = asyncio.run(router.route_and_learn(EASY))
-    assert (result.quality, db.count(), router.pending.waiting) == (None, (1, 0), 1)
+    assert (result.quality, db.count(), router.pending.waiting) == (None, (1, 1), 1)
     router.grade(result.decision.decision_id, Grade(0.5, se=0.1, cost_usd=0.01))
     assert (db.count(), router.pending.waiting, router.grading_cost_usd) == ((1, 1), 0, 0.01)
 

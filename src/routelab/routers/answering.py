@@ -35,7 +35,7 @@ class AnsweringRouter(RecordingRouter):
         has half of the time left while others remain. When every provider failed, one is asked once more, as far as
         the router's ``retry_share`` allows. Each attempt is a decision with an outcome. A failure is an outcome of
         quality 0, with 200 characters of its error, cut where they quote the request or show a key (``redacted``);
-        what is raised says all. An answer that its provider did not grade waits for ``grade``.
+        what is raised says all. An answer that its provider did not grade is recorded, and waits for ``grade``.
 
         Args:
             request: to be answered.
@@ -189,7 +189,7 @@ class AnsweringRouter(RecordingRouter):
         if self.stickiness is not None:
             self.stickiness.note(course.request, completion, self.clock())
         if completion.quality is None:
-            self._await_grade(outcome.decision_id, completion)
+            self._await_grade(outcome, completion)
         else:
             self._record(outcome)
 
