@@ -72,7 +72,7 @@ def test_an_answer_gets_its_grade_once_and_all_else_stays(db: PerformanceDB) -> 
     for decision_id, quality in (("d00", 0.6), ("d01", 0.6), ("d03", 0.5), ("d06", 0.5), ("nobody", 0.5)):
         db.record_grade(graded(decision_id, quality))
         reason = "has no outcome; record that" if decision_id in ("d06", "nobody") else "has another grade already"
-        with pytest.raises(DatabaseError, match=f"'{decision_id}',? (which )?{reason}"):
+        with pytest.raises(DatabaseError, match=rf"'{decision_id}',? (which )?{reason}"):
             db.flush()
     pd.testing.assert_frame_equal(db.log(), before)
     assert db.outcome("d06") is None

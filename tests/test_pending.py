@@ -94,7 +94,7 @@ def test_without_a_log_nobody_knows_an_expired_decision(db: PerformanceDB) -> No
     router.decide(EASY)
     with pytest.raises(RoutelabError, match=f"'{first}' is unknown: the router remembers its last 1 decisions; give"):
         router.record_outcome(first, quality=1.0, cost_usd=0.0)
-    with pytest.raises(RoutelabError, match="is unknown, or older than the last 1"):
+    with pytest.raises(RoutelabError, match=r"is unknown, or older than the last 1"):
         router.grade(first, 1.0)
 
 
@@ -215,7 +215,7 @@ def test_an_answer_is_on_disk_before_its_grade_and_graded_once_after_a_restart(t
             with pytest.raises(RoutelabError, match="has another outcome already; the first one stays"):
                 router.grade(decision_id, 0.6)
         for unknown in ("nobody", undecided):
-            with pytest.raises(RoutelabError, match="is unknown, or older than the last .* and without an answer in"):
+            with pytest.raises(RoutelabError, match=r"is unknown, or older than the last .* and without an answer in"):
                 router.grade(unknown, 0.6)
         log = db.log().set_index("decision_id")
         told = ["quality", "quality_se", "grading_cost_usd", "cost_usd", "latency_s"]

@@ -66,8 +66,8 @@ class Router(AnsweringRouter):
         """Grade in [0, 1] an answer that ``complete`` brought and its provider did not grade: its outcome is whole now.
 
         That of a decision which the router no longer remembers goes to the log, where that has the answer, and is not
-        learned. The same grade again changes nothing. A ``Grade`` also tells its standard error, by which it counts for less,
-        and its cost, which is part of ``grading_cost_usd`` and of no budget: a budget is for answers.
+        learned. The same grade again changes nothing. A ``Grade`` also tells its standard error, by which it counts
+        for less, and its cost, which is part of ``grading_cost_usd`` and of no budget: a budget is for answers.
 
         Raises:
             RoutelabError: the decision is unknown to router and log, has another outcome already, or was not answered
