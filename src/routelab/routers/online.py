@@ -153,7 +153,7 @@ class OnlineMLRouter(RetrainingRouter):
             return await grade if isinstance(grade, Awaitable) else grade
         except Exception as error:  # an answer without a grade is still an answer
             told = {"provider": completion.provider, "error": f"{type(error).__name__}: {error}"}
-            self._tell("grading failed", told)
+            self._tell("grading failed", told | self._now("grading failed"))
             return None
 
     def remove_provider(self, name: str) -> None:
