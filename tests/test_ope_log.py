@@ -24,7 +24,7 @@ from routelab.evaluation.ope import (
     propensity_calibration,
     rank,
 )
-from routing import Answering, answer_all
+from routing import Answering, answer_all, patient
 
 AB = ("a", "b")
 
@@ -77,7 +77,8 @@ def test_a_database_gives_graded_and_ungraded_decisions_with_everything_known(db
 
 def test_the_log_of_a_router_says_what_another_policy_would_have_brought(db: PerformanceDB) -> None:
     policy = EpsilonGreedyPolicy(epsilon=0.5, base=ThompsonPolicy())
-    router = MLRouter([Answering("good", 0.9), Answering("bad", 0.2), Answering("down", fails="raises")], policy, db=db)
+    pool = patient(Answering("good", 0.9), Answering("bad", 0.2), Answering("down", fails="raises"))
+    router = MLRouter(pool, policy, db=db)
     router.policy.add_provider("good").add_provider("bad").add_provider("down")
     asked = [LLMRequest(f"question {i}", request_id=f"r{i}") for i in range(600)]
     answer_all(router, asked)
