@@ -4,7 +4,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 
 LIVE := $(addprefix tests/benchmarks/test_,faults.py durability.py collect_kills.py proxy_fuzz.py grading.py \
-	live_overhead.py openai_speed.py proxy_speed.py)
+	live_overhead.py openai_speed.py proxy_speed.py notebook_canary.py)
 
 .PHONY: repro test lab ui lint study speed peers benchmark
 

@@ -160,10 +160,13 @@ def test_a_request_whose_answer_waits_for_its_grade_did_not_fail(db: Performance
     router = ab_router(db, routers={"a": rescued(), "b": rescued()})
     entered = [user for user in USERS if TEST.assign(user)]
     decisions = {user: asyncio.run(router.complete(ask(user)))[0] for user in entered}
-    assert db.count() == (2 * len(entered), len(entered))
-    assert db.experiment("t").empty
+    assert db.count() == (2 * len(entered), 2 * len(entered))
+    assert db.experiment("t")["quality"].isna().all()
     router.grade(decisions[entered[3]].decision_id, 0.75)
     frame = db.experiment("t")
+    assert sorted(frame["unit"]) == sorted(entered)
+    assert (frame["cost_usd"] == 0.002).all()
+    frame = frame[frame["quality"].notna()]
     assert frame[["unit", "quality", "cost_usd", "failed"]].to_numpy().tolist() == [[entered[3], 0.75, 0.002, False]]
     assert frame.dtypes[["observed_at", "quality", "failed"]].tolist() == ["float64", "float64", "bool"]
 

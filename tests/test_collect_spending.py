@@ -52,6 +52,11 @@ def test_a_failure_that_may_have_been_charged_counts_with_its_worst_case(tmp_pat
     assert lost.asked.total() == 5, "its last worst case fits no more"
 
 
+def test_a_failure_that_surely_cost_nothing_is_not_counted(tmp_path: Path) -> None:
+    closed = Charging("a", lambda number: ProviderError("connection refused", free=True))
+    assert run(tmp_path, prompts(1), [closed, Charging("b")]).spent_usd == pytest.approx(0.001)
+
+
 def test_a_failure_costs_what_its_provider_says(tmp_path: Path) -> None:
     told = Completion("", "a", 5, 0, 0.004, 0.1, error="empty choices")
     empty = Charging("a", lambda number: ProviderError("empty choices", told))

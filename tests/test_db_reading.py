@@ -57,6 +57,27 @@ def fill(db: PerformanceDB) -> None:
             )
 
 
+def graded(decision_id: str, quality: float = 0.5, **others: float) -> Outcome:
+    return Outcome(decision_id, quality, 0.0, 0.0, **others)  # type: ignore[arg-type]
+
+
+def test_an_answer_gets_its_grade_once_and_all_else_stays(db: PerformanceDB) -> None:
+    db.record_outcome(Outcome("d00", None, cost_usd=0.25, observed_at=9.0, output_tokens=4))  # all in one transaction
+    for _ in range(2):
+        db.record_grade(graded("d00", quality_se=0.1, grading_cost_usd=0.02))
+    whole = Outcome("d00", 0.5, 0.25, 9.0, output_tokens=4, quality_se=0.1, grading_cost_usd=0.02)
+    assert db.outcome("d00") == whole
+    db.record_outcome(Outcome("d03", None, cost_usd=0.0, observed_at=9.0, error="refused"))
+    before = db.log()
+    for decision_id, quality in (("d00", 0.6), ("d01", 0.6), ("d03", 0.5), ("d06", 0.5), ("nobody", 0.5)):
+        db.record_grade(graded(decision_id, quality))
+        reason = "has no outcome; record that" if decision_id in ("d06", "nobody") else "has another grade already"
+        with pytest.raises(DatabaseError, match=rf"'{decision_id}',? (which )?{reason}"):
+            db.flush()
+    pd.testing.assert_frame_equal(db.log(), before)
+    assert db.outcome("d06") is None
+
+
 @pytest.mark.parametrize("rows", [1, 2, 3, 24, 25, 26, 1000])
 def test_batches_of_any_size_are_the_log_in_its_order(db: PerformanceDB, rows: int) -> None:
     batches = list(db.batches(rows))

@@ -8,11 +8,21 @@ import numpy as np
 import pytest
 
 from judging import Judge, failing
-from routelab import BudgetPacer, JudgeEvaluator, LLMRequest, OnlineMLRouter, PerformanceDB, RoutelabError
+from routelab import (
+    ABRouter,
+    ABTest,
+    BudgetPacer,
+    JudgeEvaluator,
+    LLMRequest,
+    Objective,
+    OnlineMLRouter,
+    PerformanceDB,
+    RoutelabError,
+)
 from routelab.evaluators import ExactEvaluator, FirstOf, Grade
 from routelab.policies import LinTSPolicy
 from routelab.policies.linear_arms import LEVEL_PRECISION, NOISE
-from routelab.providers import Completion
+from routelab.providers import Completion, DeadlineError
 from routelab.routers.gate import Observed, judge
 from routing import EASY, Answering
 
@@ -52,10 +62,21 @@ def test_an_exact_grade_counts_in_full_and_costs_nothing(db: PerformanceDB) -> N
     assert db.log()["quality_se"].tolist() == [0.0]
 
 
+def test_one_request_may_have_a_trade_off_and_a_deadline_of_its_own(db: PerformanceDB) -> None:
+    router = online(db, lambda *_: 1.0)
+    asyncio.run(router.route_and_learn(EASY, objective=Objective(cost_weight=3.0), deadline_s=5.0))
+    assert db.log()["objective"][0]["cost_weight"] == 3.0
+    silent = OnlineMLRouter([Answering("a", fails="hangs")], LinTSPolicy(), db=db)
+    test = ABTest("t", ("one", "two"), (0.5, 0.5), "s")
+    for hanging in (silent, ABRouter(test, {"one": silent, "two": silent}, db)):
+        with pytest.raises(DeadlineError, match=r"no answer within 0\.01 s"):
+            asyncio.run(hanging.route_and_learn(LLMRequest("Hi", unit_id="u"), deadline_s=0.01))
+
+
 def test_a_judge_without_a_verdict_leaves_the_answer_waiting(db: PerformanceDB) -> None:
     router = online(db, JudgeEvaluator(Judge(["no idea"])))
     result = asyncio.run(router.route_and_learn(EASY))
-    assert (result.quality, db.count(), router.pending.waiting) == (None, (1, 0), 1)
+    assert (result.quality, db.count(), router.pending.waiting) == (None, (1, 1), 1)
     router.grade(result.decision.decision_id, Grade(0.5, se=0.1, cost_usd=0.01))
     assert (db.count(), router.pending.waiting, router.grading_cost_usd) == ((1, 1), 0, 0.01)
 

@@ -116,7 +116,7 @@ def test_what_the_grader_cannot_grade_waits_for_a_grade(db: PerformanceDB) -> No
         asyncio.run(router.route_and_learn(EASY))
     assert [(kind, what["error"]) for kind, what in events] == [("grading failed", "LookupError: judge is away")]
     assert router.last_decision is not None
-    assert (db.count(), outcomes_learned(router)) == ((3, 0), 0.0)
+    assert (db.count(), outcomes_learned(router)) == ((3, 3), 0.0)
     for decision_id in (*ids, router.last_decision.decision_id):
         router.grade(decision_id, 1.0)
     assert (db.count(), outcomes_learned(router)) == ((3, 3), pytest.approx(3.0))

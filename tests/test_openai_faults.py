@@ -41,6 +41,7 @@ SENTENCES = {  # behaviour → what is said of it, in one piece and streamed
     "huge-error": "answered with more than 10 MB",
     "not-http": "answered with no HTTP",
 }
+FREE = {name for name in SENTENCES if name[0] == "4"} | {"redirect"}  # surely not charged
 HALF = ("reset-mid", "close-mid", "hang-mid", "malformed", "truncated", "cut", "error-event")  # of a stream comes
 
 
@@ -75,6 +76,7 @@ def test_a_fault_is_one_sentence_in_bounded_time(behaviour: str, stream: bool) -
             assert "\n" not in str(error)
             assert error.__context__ is None
             assert error.refused == (behaviour in ("400", "422"))
+            assert error.free == (behaviour in FREE)
             assert len(server.asked) == 1  # nothing is asked again, nor elsewhere
             completion = error.completion
             assert completion is not None
@@ -103,6 +105,7 @@ def test_a_server_that_cannot_be_reached_is_told_apart(where: str, sentence: str
             urls = {"closed": refused_url(), "nowhere": DNS_URL, "plain": plain.tls_url, "self-signed": signed.url}
             error = await failure(provider_at(urls[where], timeout_s=5.0), REQUEST, stream=stream)
             assert str(error) == sentence
+            assert error.free
             assert error.completion is not None
             assert error.completion.cost_usd == 0.0
             assert not signed.asked

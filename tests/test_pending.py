@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from routelab import BanditRouter, PerformanceDB, RequestFeaturizer, RoutelabError, ThompsonPolicy
 from routelab.db_records import Outcome
+from routelab.evaluators import Grade
 from routelab.policies.base import Features
+from routelab.providers import ProviderError
 from routelab.routers.pending import Pending, PendingDecisions
 from routing import EASY, Answering
 
@@ -92,7 +94,7 @@ def test_without_a_log_nobody_knows_an_expired_decision(db: PerformanceDB) -> No
     router.decide(EASY)
     with pytest.raises(RoutelabError, match=f"'{first}' is unknown: the router remembers its last 1 decisions; give"):
         router.record_outcome(first, quality=1.0, cost_usd=0.0)
-    with pytest.raises(RoutelabError, match="is unknown, or older than the last 1"):
+    with pytest.raises(RoutelabError, match=r"is unknown, or older than the last 1"):
         router.grade(first, 1.0)
 
 
@@ -181,7 +183,7 @@ def test_an_answer_whose_decision_expired_meanwhile_is_still_the_answer(db: Perf
             await asyncio.sleep(0.01)
             return await super().complete(request)  # type: ignore[arg-type]
 
-    for quality, recorded in ((0.5, 3), (None, 0)):
+    for quality, recorded in ((0.5, 3), (None, 3)):
         router = BanditRouter([Slow("a", quality), Slow("b", quality)], featurizer=PLAIN, horizon=1, db=db)
 
         async def work(asked: BanditRouter) -> list[object]:
@@ -190,3 +192,56 @@ def test_an_answer_whose_decision_expired_meanwhile_is_still_the_answer(db: Perf
         before = db.count()[1]
         assert len(asyncio.run(work(router))) == 3
         assert db.count()[1] - before == recorded
+
+
+def test_an_answer_is_on_disk_before_its_grade_and_graded_once_after_a_restart(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/log.db"
+
+    def restarted(db: PerformanceDB) -> BanditRouter:
+        return BanditRouter([Answering("a", None), Answering("b", fails="raises")], featurizer=PLAIN, db=db)
+
+    with PerformanceDB(url) as db:
+        router = restarted(db)
+        graded, open_, forgotten = (asyncio.run(router.complete(EASY))[0].decision_id for _ in range(3))
+        router.grade(graded, 0.5)
+        undecided = router.decide(EASY).decision_id
+    with PerformanceDB(url) as db:
+        assert db.log().set_index("decision_id").loc[[open_, forgotten], "cost_usd"].tolist() == [0.001, 0.001]
+        router = restarted(db)
+        for _ in range(2):
+            router.grade(open_, Grade(0.75, se=0.1, cost_usd=0.01))
+            router.grade(graded, 0.5)
+        for decision_id in (open_, graded):
+            with pytest.raises(RoutelabError, match="has another outcome already; the first one stays"):
+                router.grade(decision_id, 0.6)
+        for unknown in ("nobody", undecided):
+            with pytest.raises(RoutelabError, match=r"is unknown, or older than the last .* and without an answer in"):
+                router.grade(unknown, 0.6)
+        log = db.log().set_index("decision_id")
+        told = ["quality", "quality_se", "grading_cost_usd", "cost_usd", "latency_s"]
+        assert log.loc[open_, told].tolist() == [0.75, 0.1, 0.01, 0.001, 0.2]
+        assert log.loc[graded, "quality"] == 0.5
+        assert np.isnan(log.loc[forgotten, "quality"])
+        assert learned(router) == learned(restarted(db))  # a restart forgets the features
+
+
+def test_what_failed_gets_no_grade_later(db: PerformanceDB) -> None:
+    router = BanditRouter([Answering("b", fails="raises")], featurizer=PLAIN, horizon=1, db=db)
+    for _ in range(2):
+        with pytest.raises(ProviderError):
+            asyncio.run(router.complete(EASY))
+    failed = str(db.log()["decision_id"][0])
+    with pytest.raises(RoutelabError, match="has another outcome already"):
+        router.grade(failed, 0.9)
+    assert db.log()["quality"].eq(0.0).all()
+
+
+def test_an_answer_that_the_router_brought_is_not_recorded_otherwise(db: PerformanceDB) -> None:
+    router = BanditRouter([Answering("a", None)], featurizer=PLAIN, db=db)
+    decision_id = asyncio.run(router.complete(EASY))[0].decision_id
+    with pytest.raises(RoutelabError, match="has another outcome already"):
+        router.record_outcome(decision_id, quality=0.5, cost_usd=7.0)
+    assert db.log()[["cost_usd", "quality"]].fillna(-1.0).to_numpy().tolist() == [[0.001, -1.0]]
+    before = learned(router)
+    router.grade(decision_id, 0.5)
+    assert learned(router) != before

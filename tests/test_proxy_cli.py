@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -18,7 +20,7 @@ import pandas as pd
 import pytest
 from openai import OpenAI
 
-from proxying import ASKED, WORDS, client, send
+from proxying import ASKED, WORDS, client, error_of, send
 from routelab import ForestPolicy, LLMRequest, Objective, PerformanceDB, RequestFeaturizer, load_source
 from routelab.cli import run
 from routelab.db_records import CANCELLED
@@ -142,6 +144,21 @@ def test_other_machines_are_served_with_a_token_only(tmp_path: Path, monkeypatch
         assert "s3cret" not in (tmp_path / "said.txt").read_text()
 
 
+def test_who_waits_for_silent_providers_is_told_when_the_deadline_is_over(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections, and says nothing
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/v1"
+        one = {"model": "m", "base_url": url, "key_env": None, "input_price": 1.0, "output_price": 2.0}
+        params = {"live": {"providers": [{"name": name} | one for name in "ab"], "gateway_columns": {}}}
+        (tmp_path / "params.yaml").write_text(json.dumps(params))
+        arguments = ("proxy", "--port", "0", "--router", "thompson", "--deadline", "0.5")
+        with program(tmp_path, PROXY, *arguments) as (_, url):
+            status, code, message = error_of(
+                send(url, "/v1/chat/completions", {"model": "routelab", "messages": ASKED})
+            )
+    assert (status, code) == (504, "deadline_exceeded")
+    assert message.startswith("no answer within 0.5 s: every provider ")
+
+
 def test_what_cannot_be_served_ends_with_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for arguments, told in (
@@ -150,6 +167,7 @@ def test_what_cannot_be_served_ends_with_one_line(tmp_path: Path, monkeypatch: p
         (("--simulated", "--policy", "x"), "--policy and --featurizer belong together"),
         (("--simulated", "--policy", "x", "--featurizer", "y"), "x"),
         (("--simulated", "--db", "no URL"), "is no SQLAlchemy URL"),
+        (("--simulated", "--deadline", "0"), "deadline_s is 0.0; give seconds > 0"),
     ):
         line = refused(monkeypatch, *arguments)
         assert line.startswith("routelab: ")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -60,6 +61,20 @@ def test_a_grade_of_what_nobody_decided_is_not_found(url: str, db: PerformanceDB
     assert (status, code) == (404, "decision_not_found")
     assert message.endswith("nothing is recorded")
     assert db.count() == (0, 0)
+
+
+def test_a_grade_that_comes_after_a_restart_is_recorded(tmp_path: Path) -> None:
+    log = f"sqlite:///{tmp_path}/log.db"
+    with PerformanceDB(log) as db, serve_in_thread(create_app(bandit(Speaking(), db=db))) as served:
+        decided, other = ask(served.url), ask(served.url)
+    with PerformanceDB(log) as db, serve_in_thread(create_app(bandit(Speaking(), db=db))) as served:
+        assert [grade(served.url, decided, 0.75)[0] for _ in range(2)] == [200, 200]
+        assert error_of(grade(served.url, decided, 0.5))[:2] == (409, "conflict")
+        assert error_of(grade(served.url, "nobody", 0.5))[:2] == (404, "decision_not_found")
+        log_of = db.log().set_index("decision_id")
+    assert log_of["cost_usd"].tolist() == [2e-5, 2e-5]
+    assert log_of["quality"].dropna().to_dict() == {decided: 0.75}
+    assert other in log_of.index
 
 
 def test_what_is_no_grade_is_refused(url: str) -> None:

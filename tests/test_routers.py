@@ -123,7 +123,8 @@ def test_a_cancelled_request_leaves_an_ungraded_outcome_and_nothing_pending(db: 
 def test_an_answer_without_a_grade_waits_for_one_and_is_learned_then(db: PerformanceDB) -> None:
     router = BanditRouter([Answering("a", None), Answering("b", None)], db=db)
     decision, _ = asyncio.run(router.complete(EASY))
-    assert db.count() == (1, 0)
+    assert db.log()[["cost_usd", "latency_s"]].to_numpy().tolist() == [[0.001, 0.2]]  # known before the grade
+    assert db.log()["quality"].isna().all()
     router.grade(decision.decision_id, 0.9)
     outcome = db.log().iloc[0]
     assert (outcome["quality"], outcome["cost_usd"], outcome["latency_s"]) == (0.9, 0.001, 0.2)

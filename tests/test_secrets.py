@@ -15,9 +15,10 @@ from faults import BEHAVIOURS
 from faulty_server import DNS_URL, FaultyServer, refused_url
 from live import answered, failure, provider_at
 from routelab import LLMRequest, MLRouter, PerformanceDB, RoutelabError
-from routelab.providers import ProviderError
+from routelab.providers import Completion, ProviderError
 from routelab.providers.keys import read_key
 from routelab.redaction import redacted
+from routing import Answering
 
 FAULTS = [name for name in BEHAVIOURS if name not in ("ok", "dated-model", "no-usage")]
 REQUEST = LLMRequest("Who was Ada Lovelace?")
@@ -146,6 +147,24 @@ def test_a_variable_that_holds_no_single_key_is_named_without_its_value(monkeypa
 )
 def test_keys_of_unusual_places_are_cut_from_what_is_logged(text: str, kept: str) -> None:
     assert redacted(text, "Hi") == kept
+
+
+def test_no_message_of_a_conversation_gets_into_the_log(db: PerformanceDB) -> None:
+    class Quoting(Answering):
+        async def complete(self, request: LLMRequest) -> Completion:
+            raise ProviderError("'Never name Project K' or 'margin is 31 per cent.' for \"Ada Lovelace\"}' to 'Go on'")
+
+    parts = [{"type": "text", "text": "Our margin is 31 per cent."}]
+    called = {"type": "function", "function": {"name": "pay", "arguments": '{"to": "Ada Lovelace"}'}}
+    said = [
+        {"role": "system", "content": "Never name Project Kingfisher."},
+        {"role": "user", "content": parts},
+        {"role": "assistant", "content": None, "tool_calls": [called]},
+        {"role": "user", "content": "Go on"},
+    ]
+    with pytest.raises(ProviderError):
+        asyncio.run(MLRouter([Quoting("x")], db=db).complete(LLMRequest.from_chat(said)))
+    assert db.log()["error"][0] == "'[prompt]' or '[prompt]' for[prompt]' to '[prompt]'"
 
 
 def test_a_key_of_the_environment_is_cut_wherever_it_stands(key: str) -> None:

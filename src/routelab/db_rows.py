@@ -18,6 +18,7 @@ Row = dict[str, Any]
 _DECISION_COLUMNS = tuple(column.name for column in decisions.columns)
 _decision_values = attrgetter(*_DECISION_COLUMNS)
 _OUTCOME_COLUMNS = tuple(field.name for field in fields(Outcome))
+GRADE = ("quality", "quality_se", "grading_cost_usd")  # what grading adds to the outcome of an answer
 _outcome_values = attrgetter(*_OUTCOME_COLUMNS)
 _list_to_json = json.JSONEncoder().encode
 _object_to_json = json.JSONEncoder(sort_keys=True, allow_nan=False).encode
@@ -59,6 +60,12 @@ def shadow_row(shadow: str, decision: Decision) -> Row:
         raise DatabaseError(f"a shadow's name is {shadow!r}; give a str without NUL characters or lone surrogates")
     row = decision_row(decision, "omitted") | {"shadow": shadow}
     return {column.name: row[column.name] for column in shadows.columns}
+
+
+def grade_row(graded: Outcome) -> Row:
+    """What grading adds to the outcome of an answer."""
+    row = outcome_row(graded)
+    return {name: row[name] for name in ("decision_id", *GRADE)}
 
 
 def outcome_row(outcome: Outcome) -> Row:

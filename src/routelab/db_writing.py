@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from routelab.db_rows import Row
+from routelab.db_rows import GRADE, Row
 from routelab.db_schema import decisions, drifts, exposures, outcomes, shadows
 from routelab.drift import Drift
 
@@ -92,6 +92,7 @@ def insert_rows(connection: sa.Connection, queued: Mapping[str, Iterable[Queued]
     """Write rows, by name of their table, within the caller's transaction, which no other writer shares in time.
 
     The log is append-only: what is there stays, so an id known once stays known. The same row again is no error.
+    "grades", last, are no table: each is added, once, to the outcome of an answer that has none.
 
     Returns:
         A refusal for each row that contradicts the log; all other rows are written.
@@ -101,6 +102,8 @@ def insert_rows(connection: sa.Connection, queued: Mapping[str, Iterable[Queued]
         for batch in _batches(queued.get(kind.table.name, ())):
             if _insert(connection, kind.table, [item.row for item in batch]) < len(batch):
                 refused += _contradicting(kind, batch, _held(connection, kind, batch))
+    for batch in _batches(queued.get("grades", ())):
+        refused += _add_grades(connection, batch)
     return refused
 
 
@@ -180,3 +183,23 @@ def delete_decisions(connection: sa.Connection, before: float, limit: int) -> in
     connection.execute(sa.delete(shadows).where(shadows.c.decided_at < before))
     connection.execute(sa.delete(outcomes).where(outcomes.c.decision_id.in_(old)))
     return connection.execute(sa.delete(decisions).where(decisions.c.decision_id.in_(old))).rowcount
+
+
+def _add_grades(connection: sa.Connection, batch: list[Queued]) -> Iterator[Refusal]:
+    """Add each grade to its outcome, where that is of an answer without one; what contradicts the log is refused."""
+    ungraded = outcomes.c.quality.is_(None) & outcomes.c.error.is_(None)
+    grade: dict[str, Any] = {name: sa.bindparam(f"new_{name}") for name in GRADE}
+    statement = sa.update(outcomes).where(outcomes.c.decision_id == sa.bindparam("graded"), ungraded).values(grade)
+    rows = [item.row for item in batch]
+    connection.execute(
+        statement, [{"graded": row["decision_id"]} | {f"new_{name}": row[name] for name in GRADE} for row in rows]
+    )
+    query = sa.select(outcomes.c.decision_id, *(outcomes.c[name] for name in GRADE))
+    query = query.where(_among(connection, outcomes.c.decision_id, [row["decision_id"] for row in rows]))
+    held = {decision_id: tuple(grade) for decision_id, *grade in connection.execute(query)}
+    for item in batch:
+        decision_id = item.row["decision_id"]
+        if decision_id not in held:
+            yield Refusal(item.caller, f"grade of decision_id {decision_id!r}, which has no outcome; record that first")
+        elif held[decision_id] != tuple(item.row[name] for name in GRADE):
+            yield Refusal(item.caller, f"decision_id {decision_id!r} has another grade already; the first one stays")

@@ -18,7 +18,7 @@ from routelab.db_experiments import Exposure, read_experiment, read_exposures, r
 from routelab.db_export import export_batches
 from routelab.db_reading import TrainingData, read_drifts, read_training_data
 from routelab.db_records import Decision, Outcome, new_decision_id
-from routelab.db_rows import decision_row, outcome_row, shadow_row
+from routelab.db_rows import decision_row, grade_row, outcome_row, shadow_row
 from routelab.db_schema import decisions, outcomes
 from routelab.db_store import Store
 from routelab.db_table import RecordedTable, table_decisions, table_outcomes
@@ -33,6 +33,8 @@ _DELETED_AT_ONCE = 10_000
 
 class PerformanceDB(Store):
     """Append-only log of decisions and outcomes, joined by ``decision_id``.
+
+    What is written stays as it is, with one exception: an answer that nobody graded gets its grade later, once.
 
     Recording queues rows and returns at once; one thread writes them, within about 50 ms, in one transaction for all
     that wait. :meth:`flush`, ``await`` :meth:`saved`, every read of this object, :meth:`close` and the end of Python
@@ -79,6 +81,25 @@ class PerformanceDB(Store):
     def record_outcomes(self, outcomes: Iterable[Outcome]) -> None:
         """Queue outcomes; see :meth:`record_decision`."""
         self._queue("outcomes", map(outcome_row, outcomes))
+
+    def record_grade(self, graded: Outcome) -> None:
+        """Queue the grade of an answer whose outcome was recorded without one; see :meth:`record_decision`.
+
+        Of ``graded`` only quality, quality_se and grading_cost_usd are written. It is refused where the log has no such
+        outcome, or has another grade. The same grade again is no error.
+        """
+        self._queue("grades", [grade_row(graded)])
+
+    def outcome(self, decision_id: str) -> Outcome | None:
+        """The outcome of a decision, as far as it is known; None where there is none.
+
+        >>> with PerformanceDB("sqlite://") as db:
+        ...     db.outcome("d1") is None
+        True
+        """
+        with self._reading() as connection:
+            row = connection.execute(sa.select(outcomes).where(outcomes.c.decision_id == decision_id)).first()
+        return None if row is None else Outcome(**row._mapping)
 
     def record_exposure(self, exposure: Exposure) -> None:
         """Queue one exposure; see :meth:`record_decision`."""
@@ -211,8 +232,8 @@ class PerformanceDB(Store):
         last attempt that brought an answer, or of the last one if none did, which is what ``failed`` means.
 
         Left out are requests whose last decision has no outcome yet, and those without an answer that their caller
-        cancelled last. An answer has its outcome, its cost included, only once it is graded or recorded: one that
-        nobody ever grades stays out. Compare such losses between variants before trusting what is left.
+        cancelled last. Answers that nobody graded (yet) are there with their cost: before testing quality, say what
+        they count as, or leave them out. Compare such losses between variants before trusting what is left.
 
         Raises:
             DatabaseError: nobody was exposed to an experiment of this name.

@@ -13,11 +13,10 @@ import typer
 from routelab.errors import ParamsError, RoutelabError
 
 if TYPE_CHECKING:
-    from routelab.features import RequestFeaturizer
-    from routelab.performance_db import PerformanceDB
-    from routelab.policies import Objective, Policy
+    from routelab.policies import Policy
     from routelab.providers import ProviderPool
     from routelab.routers import OnlineMLRouter
+    from routelab.routers.settings import Settings
 
 TOKEN = "ROUTELAB_PROXY_TOKEN"
 
@@ -32,6 +31,7 @@ def proxy(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8080,
     cost_weight: Annotated[float, typer.Option(min=0.0, help="Quality per USD, where a request does not say.")] = 0.0,
     budget: Annotated[float | None, typer.Option(min=0.0, help="USD per request, on average.")] = None,
+    deadline: Annotated[float, typer.Option(help="Seconds for a request, over all providers asked.")] = 120.0,
     simulated: Annotated[
         bool, typer.Option("--simulated", help="Five simulated providers, to try it; they wait for your grades.")
     ] = False,
@@ -49,9 +49,10 @@ def proxy(
     pool = provider_pool(params, simulated)
     objective = Objective(cost_weight=cost_weight)
     with PerformanceDB(db) as log:
-        learner = online_router(pool, log, objective, router, policy, featurizer)
+        settings: Settings = {"db": log, "objective": objective, "deadline_s": deadline}
         if budget is not None:
-            learner.pacer = BudgetPacer(budget, objective)
+            settings["pacer"] = BudgetPacer(budget, objective)
+        learner = online_router(pool, router, policy, featurizer, settings)
         learn_from_log(learner)
         typer.echo(f"routelab asks {', '.join(pool.names)}; logs to {log!r}")
         serve(create_app(learner, token=token, hosts=LOOPBACK if local else None), host, port)
@@ -88,12 +89,7 @@ def provider_pool(params: Path, simulated: bool) -> ProviderPool:
 
 
 def online_router(
-    pool: ProviderPool,
-    db: PerformanceDB,
-    objective: Objective,
-    name: str,
-    folder: Path | None,
-    featurizer: Path | None,
+    pool: ProviderPool, name: str, folder: Path | None, featurizer: Path | None, settings: Settings
 ) -> OnlineMLRouter:
     """A router that learns while it serves, from the policy saved in ``folder`` on, or from nothing.
 
@@ -109,11 +105,10 @@ def online_router(
     if name != "forest" and name not in ONLINE:
         raise RoutelabError(f"--router {name!r} does not learn online; give forest, {', '.join(ONLINE)}")
     policy: Policy | None = None if name == "forest" else POLICIES[name]()
-    features: RequestFeaturizer | None = None
     if folder is not None and featurizer is not None:
-        policy, features = load_policy(folder), RequestFeaturizer.load(featurizer)
+        policy, settings["featurizer"] = load_policy(folder), RequestFeaturizer.load(featurizer)
     retrain = 200 if policy is None or not policy.online else None  # a bandit has learned every outcome already
-    return OnlineMLRouter(pool, policy, db=db, objective=objective, featurizer=features, retrain_after=retrain)
+    return OnlineMLRouter(pool, policy, retrain_after=retrain, **settings)
 
 
 def learn_from_log(router: OnlineMLRouter) -> None:

@@ -23,27 +23,31 @@ _NAMED = re.compile(
 )
 
 
-def redacted(text: str, prompt: str) -> str:
-    """At most 200 characters of ``text``, without what it quotes of ``prompt`` and what looks like a key.
+def redacted(text: str, *asked: str) -> str:
+    """At most 200 characters of ``text``, without what it quotes of what was ``asked`` and what looks like a key.
 
-    Whatever repeats 12 characters of the prompt in a row is cut, or all of a shorter one where it stands as words of
+    Whatever repeats 12 characters in a row of a prompt is cut, or all of a shorter one where it stands as words of
     its own. The keys of live providers are cut whatever they look like. A paraphrase, a prompt quoted in another
     encoding, or another's key of an unusual form passes.
 
     >>> redacted("no answer to 'Who was Ada Lovelace?' for Bearer abc123", "Who was Ada Lovelace?")
     "no answer to '[prompt]' for [key]"
     """
-    text = _KEY.sub("[key]", _without(without_keys(text)[:_READ], prompt.strip()))
-    return _NAMED.sub(r"\1[key]", text)[:_LENGTH]
+    text = without_keys(text)[:_READ]
+    for prompt in dict.fromkeys(asked):
+        text = _without(text, prompt.strip())
+    return _NAMED.sub(r"\1[key]", _KEY.sub("[key]", text))[:_LENGTH]
 
 
 def _without(text: str, prompt: str) -> str:
     """``text`` with each of its longest quotations of ``prompt`` cut."""
     if len(prompt) < _QUOTED:
         return re.sub(rf"(?<!\w){re.escape(prompt)}(?!\w)", "[prompt]", text) if prompt else text
-    pieces = {prompt[at : at + _QUOTED] for at in range(len(prompt) - _QUOTED + 1)}
+    starts = range(len(text) - _QUOTED + 1)
+    pieces = {text[at : at + _QUOTED] for at in starts}
+    pieces.intersection_update(prompt[at : at + _QUOTED] for at in range(len(prompt) - _QUOTED + 1))
     quoted = set[int]()
-    for at in range(len(text) - _QUOTED + 1):
+    for at in starts:
         if text[at : at + _QUOTED] in pieces:
             quoted.update(range(at, at + _QUOTED))
     cut = ("" if at - 1 in quoted else "[prompt]" for at in range(len(text)))

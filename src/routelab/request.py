@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any, Literal, Self
@@ -19,6 +19,7 @@ _REASONING = re.compile(
     re.IGNORECASE,
 )
 _LONG_PROMPT_WORDS = 400.0
+_NO_TEXT = ("role", "type", "url", "data")  # fields of messages: words of the format, and images
 
 
 def estimate_requires_reasoning(prompt: str) -> bool:
@@ -150,6 +151,14 @@ class LLMRequest:
             raise RoutelabError("LLMRequest.messages: the last message of the role 'user' holds no text; give one")
         return cls(prompt, messages=messages, **fields)
 
+    def texts(self) -> list[str]:
+        """The prompt, and every text in the messages: of whatever role, and what tools were called with.
+
+        >>> LLMRequest("Hi", messages=[{"role": "system", "content": "Be brief."}]).texts()
+        ['Hi', 'Be brief.']
+        """
+        return [self.prompt, *_texts(self.messages)]
+
 
 def _check_messages(messages: object) -> None:
     if not isinstance(messages, Sequence) or isinstance(messages, str | bytes) or not messages:
@@ -168,6 +177,15 @@ def _text(content: object) -> str:
     parts = content if isinstance(content, Sequence) else ()
     texts = [part.get("text") for part in parts if isinstance(part, Mapping) and part.get("type") == "text"]
     return "\n".join(text for text in texts if isinstance(text, str))
+
+
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from (text for name, part in value.items() if name not in _NO_TEXT for text in _texts(part))
+    elif isinstance(value, Sequence):
+        yield from (text for part in value for text in _texts(part))
 
 
 REQUEST_NAMES: tuple[str, ...] = (

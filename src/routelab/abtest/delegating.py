@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -22,16 +22,29 @@ class DelegatingRouter(ABC):
 
     Changes of providers and prices at run time reach all of them; they may share a pool, but no policy, which would
     learn each change twice.
-
-    Attributes:
-        last_decision: the latest one.
     """
 
-    last_decision: RoutingDecision | None = None
+    db: PerformanceDB
+    clock: Callable[[], float]
+    _latest: Router | None = None
+
+    @property
+    def last_decision(self) -> RoutingDecision | None:
+        """The latest one of the router that was asked last."""
+        return None if self._latest is None else self._latest.last_decision
+
+    @property
+    def members(self) -> tuple[Router, ...]:
+        """Every router that it has, each once."""
+        return tuple(dict.fromkeys(self._held()))
 
     @abstractmethod
     def _enter(self, request: LLMRequest) -> tuple[Router, LLMRequest]:
         """Note what is to be noted; who answers, and the request as the log is to know it."""
+
+    def _asked(self, request: LLMRequest) -> tuple[Router, LLMRequest]:
+        self._latest, entered = self._enter(request)
+        return self._latest, entered
 
     @abstractmethod
     def _held(self) -> Iterable[Router]:
@@ -43,9 +56,8 @@ class DelegatingRouter(ABC):
 
     def decide(self, request: LLMRequest, *, objective: Objective | None = None) -> RoutingDecision:
         """Choose a provider; the decision is recorded, nothing is executed."""
-        router, entered = self._enter(request)
-        self.last_decision = router.decide(entered, objective=objective)
-        return self.last_decision
+        router, entered = self._asked(request)
+        return router.decide(entered, objective=objective)
 
     async def route(self, request: LLMRequest) -> Provider:
         """The provider that should answer ``request``; the decision is recorded, its id is in ``last_decision``."""
@@ -55,29 +67,31 @@ class DelegatingRouter(ABC):
         self, request: LLMRequest, *, objective: Objective | None = None, deadline_s: float | None = None
     ) -> tuple[RoutingDecision, Completion]:
         """Route ``request`` and have it answered; see ``Router.complete``."""
-        router, entered = self._enter(request)
-        self.last_decision, completion = await router.complete(entered, objective=objective, deadline_s=deadline_s)
-        return self.last_decision, completion
+        router, entered = self._asked(request)
+        return await router.complete(entered, objective=objective, deadline_s=deadline_s)
 
     async def stream(
         self, request: LLMRequest, *, objective: Objective | None = None, deadline_s: float | None = None
     ) -> Streamed:
         """The same, piece by piece; see ``Router.stream``."""
-        router, entered = self._enter(request)
-        streamed = await router.stream(entered, objective=objective, deadline_s=deadline_s)
-        self.last_decision = streamed.decision
-        return streamed
+        router, entered = self._asked(request)
+        return await router.stream(entered, objective=objective, deadline_s=deadline_s)
 
-    async def route_and_learn(self, request: LLMRequest) -> RoutingResult:
+    async def route_and_learn(
+        self, request: LLMRequest, *, objective: Objective | None = None, deadline_s: float | None = None
+    ) -> RoutingResult:
         """The same, and graded where the router is an ``OnlineMLRouter`` with a grader."""
-        router, entered = self._enter(request)
+        router, entered = self._asked(request)
         if isinstance(router, OnlineMLRouter):
-            result = await router.route_and_learn(entered)
-        else:
-            decision, completion = await router.complete(entered)
-            result = RoutingResult(decision, completion, completion.quality)
-        self.last_decision = result.decision
-        return result
+            return await router.route_and_learn(entered, objective=objective, deadline_s=deadline_s)
+        decision, completion = await router.complete(entered, objective=objective, deadline_s=deadline_s)
+        return RoutingResult(decision, completion, completion.quality)
+
+    async def grade_answer(
+        self, request: LLMRequest, decision: RoutingDecision, completion: Completion
+    ) -> float | None:
+        """The grade of an answer by the router that decided; see ``Router.grade_answer``."""
+        return await self._decider(decision.decision_id).grade_answer(request, decision, completion)
 
     def record_outcome(self, decision_id: str, **outcome: Any) -> None:
         """Join the outcome of a decision, however late; see ``Router.record_outcome``."""
@@ -109,7 +123,7 @@ class DelegatingRouter(ABC):
 
     def _told_of(self, name: str, known: bool) -> list[Router]:
         """The routers, each once, that were told of the provider ``name``, or those that were not."""
-        return [router for router in dict.fromkeys(self._held()) if (name in router.typical_costs) is known]
+        return [router for router in self.members if (name in router.typical_costs) is known]
 
 
 def share_log(name: str, router: Router, db: PerformanceDB) -> Router:

@@ -33,9 +33,6 @@ class ABRouter(DelegatingRouter):
         horizon: units that are remembered as exposed, so that a request of theirs needs no look at the log.
         clock: unix seconds.
 
-    Attributes:
-        last_decision: the latest one.
-
     Raises:
         ExperimentError: a variant has no router, a router has another log, or units that were exposed before would
             get another variant now.

@@ -28,7 +28,6 @@ class ShadowRouter(DelegatingRouter):
         db: log of decisions, outcomes and shadow choices; ``live`` gets it where it has none.
 
     Attributes:
-        last_decision: the latest one of ``live``.
         failures: how often each shadow raised.
         last_error: of each shadow that ever raised.
 
@@ -50,6 +49,7 @@ class ShadowRouter(DelegatingRouter):
             raise ExperimentError("the live router is its own shadow; give the shadow a router of its own")
         self.db = db
         self.live = share_log("live", live, db)
+        self.clock = live.clock
         self.shadows = dict(shadows)
         self.failures: Counter[str] = Counter()
         self.last_error: dict[str, str] = {}

@@ -128,7 +128,7 @@ class Asking:
             except NoRoom:
                 raise
             except ProviderError as failure:
-                error = redacted(str(failure), request.prompt)
+                error = redacted(str(failure), *request.texts())
                 if failure.refused:
                     return error
                 self._note_failure(name, error)

@@ -56,7 +56,7 @@ class Till:
             return completion
         except ProviderError as failure:
             cost = _charged_usd(failure, worst)
-            self.journal.has_failed(key, cost, redacted(str(failure), request.prompt))
+            self.journal.has_failed(key, cost, redacted(str(failure), *request.texts()))
             raise
         finally:
             self.spending.settle(worst, cost)
@@ -140,4 +140,4 @@ def _charged_usd(failure: ProviderError, worst_usd: float) -> float:
     told = failure.completion
     if told is not None and told.input_tokens + told.output_tokens > 0:
         return told.cost_usd
-    return 0.0 if failure.refused or failure.retry_after_s is not None else worst_usd
+    return 0.0 if failure.free or failure.retry_after_s is not None else worst_usd

@@ -95,6 +95,7 @@ class ProviderError(RuntimeError):
         completion: the outcome to record (its ``error`` is set), where known.
         retry_after_s: seconds after which the provider asks to be tried again, where it says so.
         refused: the request itself is at fault, so that no other provider would answer it either.
+        free: it surely cost nothing, as the request was turned away, or never sent.
     """
 
     def __init__(
@@ -104,11 +105,13 @@ class ProviderError(RuntimeError):
         *,
         retry_after_s: float | None = None,
         refused: bool = False,
+        free: bool = False,
     ) -> None:
         super().__init__(message)
         self.completion = completion
         self.retry_after_s = retry_after_s
         self.refused = refused
+        self.free = free or refused
 
 
 class DeadlineError(ProviderError):

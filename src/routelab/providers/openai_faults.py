@@ -48,9 +48,10 @@ def described(error: Exception, timeout_s: float) -> ProviderError:
     if isinstance(error, openai.APIStatusError):
         return _status(error)
     causes = list(_causes(error))
+    unsent = any(isinstance(cause, aiohttp.ClientConnectorError) for cause in causes)
     for kind, sentence in _KINDS:
         if any(isinstance(cause, kind) for cause in causes):
-            return ProviderError(sentence)
+            return ProviderError(sentence, free=unsent)
     if isinstance(error, TimeoutError):
         return ProviderError(f"no answer within {timeout_s:g} s")
     return ProviderError(f"no connection ({type(causes[-1]).__name__})")
@@ -78,7 +79,9 @@ def _status(error: openai.APIStatusError) -> ProviderError:
     if isinstance(message := said.get("message"), str) and message.strip():
         sentence += f": {quoted(message)}"
     too_long = said.get("code") == "context_length_exceeded"  # another provider may take more
-    return ProviderError(sentence, retry_after_s=wait, refused=status in (400, 422) and not too_long)
+    refused = status in (400, 422) and not too_long
+    # a gateway's 5xx, or 408, may come after its provider has worked
+    return ProviderError(sentence, retry_after_s=wait, refused=refused, free=300 <= status < 500 and status != 408)
 
 
 def _retry_after_s(headers: Mapping[str, str]) -> float | None:

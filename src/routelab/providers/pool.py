@@ -115,7 +115,7 @@ class ProviderPool:
         self._queue.wake()
 
     def remove(self, name: str) -> None:
-        """Let the provider ``name`` go; what it has in flight still arrives.
+        """Let the provider ``name`` go; what it has in flight still arrives. Its connections are its owner's to close.
 
         Raises:
             RoutelabError: there is none of that name, or it is the last one.

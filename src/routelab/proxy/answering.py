@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 
 from routelab.errors import DatabaseError
 from routelab.providers import Chunk, Completion
-from routelab.proxy.models import Selection
+from routelab.proxy.models import AnyRouter, Selection
 from routelab.request import LLMRequest
-from routelab.routers import Router, RoutingDecision, Streamed
+from routelab.routers import RoutingDecision, Streamed
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -45,9 +45,9 @@ async def complete(selection: Selection, request: LLMRequest) -> Answer:
         ProviderError: nobody answered.
     """
     router = selection.router
-    if selection.provider is not None:
-        completion = await router.pool.complete(selection.provider, request)
-        return Answer(selection, selection.provider, None, completion)
+    if selection.pool is not None:
+        completion = await selection.pool.complete(selection.name, request)
+        return Answer(selection, selection.name, None, completion)
     asking = router.complete(request, objective=selection.objective)
     (decision, completion), safe = await _while_saving(router, asking, lambda pair: pair[0])
     return Answer(selection, completion.provider, decision if safe else None, completion)
@@ -60,9 +60,9 @@ async def begin(selection: Selection, request: LLMRequest) -> Answer:
         ProviderError: nobody answered.
     """
     router = selection.router
-    if selection.provider is not None:
-        answer = Answer(selection, selection.provider)
-        pieces = router.pool.stream(selection.provider, request)
+    if selection.pool is not None:
+        answer = Answer(selection, selection.name)
+        pieces = selection.pool.stream(selection.name, request)
         answer.chunks = _of_provider(answer, await anext(pieces), pieces)
         return answer
     asking = router.stream(request, objective=selection.objective)
@@ -74,7 +74,7 @@ async def begin(selection: Selection, request: LLMRequest) -> Answer:
 
 
 async def _while_saving(
-    router: Router, asking: Coroutine[Any, Any, T], decided: Callable[[T], RoutingDecision]
+    router: AnyRouter, asking: Coroutine[Any, Any, T], decided: Callable[[T], RoutingDecision]
 ) -> tuple[T, bool]:
     """What asking brings, and whether its decision is on disk, where it gets while the provider answers."""
     task = asyncio.ensure_future(asking)
@@ -92,7 +92,7 @@ async def _while_saving(
     return answer, safe
 
 
-async def _saved(router: Router) -> bool:
+async def _saved(router: AnyRouter) -> bool:
     try:
         if router.db is not None:
             await router.db.saved()

@@ -15,17 +15,16 @@ from routelab.proxy.chat import Chat
 from routelab.proxy.feedback import Grades
 from routelab.proxy.guard import Guard, ProxyLimits
 from routelab.proxy.metrics import Metrics
-from routelab.proxy.models import DEFAULT, Models
+from routelab.proxy.models import DEFAULT, AnyRouter, Models, members
 from routelab.proxy.schema import JsonRoute
-from routelab.routers import Router
 
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
 
 def create_app(
-    router: Router,
+    router: AnyRouter,
     *,
-    routers: Mapping[str, Router] | None = None,
+    routers: Mapping[str, AnyRouter] | None = None,
     token: str | None = None,
     limits: ProxyLimits = ProxyLimits(),
     hosts: Collection[str] | None = LOOPBACK,
@@ -34,11 +33,12 @@ def create_app(
 
     ``model`` says who decides (see ``Models``). Headers of an answer tell the decision: ``x-routelab-decision-id``,
     ``-provider``, ``-propensity``, ``-policy``, ``-router`` and, where it is not streamed, ``-cost-usd``. A decision is
-    on disk before its id leaves the process. What is asked of a provider by its own name is no decision: it is neither
-    logged nor learned.
+    on disk before its id leaves the process. A router that has a grader asks it when the answer is whole; nobody waits
+    for that. What is asked of a provider by its own name is no decision: it is neither logged nor learned.
 
     Args:
-        router: answers to the model ``routelab``.
+        router: answers to the model ``routelab``; an ``ABRouter`` takes the field ``user`` (or the header
+            ``x-routelab-unit``) as the unit.
         routers: more of them, by the names of their models.
         token: that clients must bear, ``/health`` excepted; None lets everybody ask who can reach the port.
         limits: of the requests.
@@ -53,8 +53,9 @@ def create_app(
     """
     named = {DEFAULT: router} | dict(routers or {})
     _check_names(named, routers or {})
-    distinct = list(dict.fromkeys(named.values()))
-    metrics = Metrics(dict.fromkeys(each.pool for each in distinct))
+    deciding = members(named.values())
+    metrics = Metrics(dict.fromkeys(each.pool for each in deciding))
+    chat = Chat(Models(named), metrics)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
@@ -62,24 +63,25 @@ def create_app(
         for _ in range(200):  # what was cancelled for the end is recorded before it
             if metrics.in_flight:
                 await asyncio.sleep(0.01)
-        for db in {each.db for each in distinct if each.db is not None}:
+        await chat.grading.finish()
+        for db in {each.db for each in named.values() if each.db is not None}:
             await db.saved()
 
     app = FastAPI(title="routelab", version=version("routelab"), lifespan=lifespan, docs_url=None, redoc_url=None)
     app.add_middleware(Guard, metrics=metrics, limits=limits, token=token, hosts=hosts)
     errors.install(app)
-    app.include_router(_routes(Models(named), Grades(distinct, metrics), metrics))
+    app.include_router(_routes(chat, Grades(deciding, metrics), metrics))
     return app
 
 
-def _routes(models: Models, grades: Grades, metrics: Metrics) -> APIRouter:
+def _routes(chat: Chat, grades: Grades, metrics: Metrics) -> APIRouter:
     routes = APIRouter(route_class=JsonRoute, responses={"4XX": {"description": "What is wrong, in OpenAI's format"}})
-    routes.post("/v1/chat/completions", name="chat")(Chat(models, metrics).answer)
+    routes.post("/v1/chat/completions", name="chat")(chat.answer)
     routes.post("/v1/feedback", name="feedback")(grades.grade)
 
     @routes.get("/v1/models")
     async def list_models() -> dict[str, object]:
-        listed = [{"id": name, "object": "model", "created": 0, "owned_by": "routelab"} for name in models]
+        listed = [{"id": name, "object": "model", "created": 0, "owned_by": "routelab"} for name in chat.models]
         return {"object": "list", "data": listed}
 
     @routes.get("/metrics")
@@ -93,8 +95,8 @@ def _routes(models: Models, grades: Grades, metrics: Metrics) -> APIRouter:
     return routes
 
 
-def _check_names(named: Mapping[str, Router], more: Mapping[str, Router]) -> None:
-    providers = {name for router in named.values() for name in router.pool.names}
+def _check_names(named: Mapping[str, AnyRouter], more: Mapping[str, AnyRouter]) -> None:
+    providers = {name for router in members(named.values()) for name in router.pool.names}
     for name in named:
         if not name or ":" in name or name in providers or (name == DEFAULT and DEFAULT in more):
             raise RoutelabError(f"no router can be called {name!r}: a provider or router is, or it holds a colon")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -12,9 +13,11 @@ from fastapi.responses import JSONResponse
 from routelab.providers import Completion
 from routelab.proxy.answering import Answer, begin, complete
 from routelab.proxy.events import EventStream, usage
+from routelab.proxy.grading import Grading
 from routelab.proxy.metrics import Metrics
 from routelab.proxy.models import Models
 from routelab.proxy.schema import ChatRequest
+from routelab.request import LLMRequest
 
 Unit = Annotated[str | None, Header(alias="x-routelab-unit", max_length=500)]
 
@@ -26,10 +29,14 @@ class Chat:
     Args:
         models: that clients may ask for.
         metrics: told of every answer.
+
+    Attributes:
+        grading: of the answers.
     """
 
     models: Models
     metrics: Metrics
+    grading: Grading = field(default_factory=Grading)
 
     async def answer(self, body: ChatRequest, unit: Unit = None) -> Response:
         """The answer of the selected router or provider, whole or streamed."""
@@ -38,13 +45,22 @@ class Chat:
         if body.stream:
             answer = await begin(selection, request)
             frame = _frame(answer, "chat.completion.chunk")
-            return EventStream(answer, frame, usage=body.usage_wanted, metrics=self.metrics, headers=_headers(answer))
+            ended = partial(self._answered, request, answer)
+            return EventStream(
+                answer, frame, usage=body.usage_wanted, metrics=self.metrics, ended=ended, headers=_headers(answer)
+            )
         answer = await complete(selection, request)
+        completion = self._answered(request, answer)
+        if completion.body is not None:
+            return Response(completion.body, media_type="application/json", headers=_headers(answer))
+        return JSONResponse(_frame(answer, "chat.completion") | _whole(completion), headers=_headers(answer))
+
+    def _answered(self, request: LLMRequest, answer: Answer) -> Completion:
+        """Count a whole answer, and have it graded."""
         assert answer.completion is not None
-        self.metrics.answered(selection.name, answer.completion)
-        if answer.completion.body is not None:
-            return Response(answer.completion.body, media_type="application/json", headers=_headers(answer))
-        return JSONResponse(_frame(answer, "chat.completion") | _whole(answer.completion), headers=_headers(answer))
+        self.metrics.answered(answer.selection.name, answer.completion)
+        self.grading.begin(request, answer)
+        return answer.completion
 
 
 def _frame(answer: Answer, kind: str) -> dict[str, Any]:
@@ -67,7 +83,7 @@ def _headers(answer: Answer) -> dict[str, str]:
     """What routelab tells of an answer; names are percent-encoded."""
     told = {"x-routelab-router": answer.selection.name, "x-routelab-provider": answer.provider}
     decision, completion = answer.decision, answer.completion
-    if answer.selection.provider is not None:
+    if answer.selection.pool is not None:
         del told["x-routelab-router"]
     if decision is not None:
         told |= {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Any
 
@@ -25,18 +25,26 @@ class EventStream(Response):
         answer: begun.
         frame: what every chunk of ours has: id, object, created, model.
         usage: whether the last event tells the tokens.
-        metrics: told of the whole answer.
+        metrics: told of a break.
+        ended: called when the answer is whole; gives it back.
         headers: of the response.
     """
 
     media_type = "text/event-stream"
 
     def __init__(
-        self, answer: Answer, frame: dict[str, Any], *, usage: bool, metrics: Metrics, headers: dict[str, str]
+        self,
+        answer: Answer,
+        frame: dict[str, Any],
+        *,
+        usage: bool,
+        metrics: Metrics,
+        ended: Callable[[], Completion],
+        headers: dict[str, str],
     ) -> None:
         super().__init__(headers=headers | {"cache-control": "no-cache", "x-accel-buffering": "no"})
         del self.headers["content-length"]
-        self.answer, self.frame, self.usage, self.metrics = answer, frame, usage, metrics
+        self.answer, self.frame, self.usage, self.metrics, self.ended = answer, frame, usage, metrics, ended
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send everything; whoever ends this early ends the provider's work, too."""
@@ -66,9 +74,7 @@ class EventStream(Response):
             self.metrics.broke(answer.provider)
             yield _data(of_provider(error).body())
             return
-        completion = answer.completion
-        assert completion is not None
-        self.metrics.answered(answer.selection.name, completion)
+        completion = self.ended()
         last = self._event([_choice({}, "stop")]) if ours or not begun else b""
         if ours and self.usage:
             last += self._event([], usage=usage(completion))

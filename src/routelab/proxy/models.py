@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
+from routelab.abtest.delegating import DelegatingRouter
 from routelab.errors import RoutelabError
 from routelab.policies.objective import Objective
+from routelab.providers import ProviderPool
 from routelab.proxy.errors import ApiError
 from routelab.routers import Router
+
+AnyRouter = Router | DelegatingRouter
 
 DEFAULT = "routelab"
 #: Trade-offs by name. Quality per USD of the cheap one: a thousandth of a cent outweighs all quality.
@@ -23,15 +28,15 @@ class Selection:
 
     Args:
         name: of the router; of the provider where one is asked for by name.
-        router: that decides, or whose pool holds the provider.
+        router: that decides, or one that has the provider.
         objective: of this request; None is the router's own.
-        provider: asked for by name: nobody decides, nothing is logged or learned.
+        pool: of the provider where one is asked for by name: nobody decides, nothing is logged or learned.
     """
 
     name: str
-    router: Router
+    router: AnyRouter
     objective: Objective | None = None
-    provider: str | None = None
+    pool: ProviderPool | None = None
 
 
 class Models:
@@ -47,18 +52,18 @@ class Models:
     >>> objective = models.select("routelab:cost_weight=20,min_quality=0.5").objective
     >>> objective.cost_weight, objective.min_quality
     (20.0, 0.5)
-    >>> models.select("nano").provider
+    >>> models.select("nano").name
     'nano'
     """
 
-    def __init__(self, routers: Mapping[str, Router]) -> None:
+    def __init__(self, routers: Mapping[str, AnyRouter]) -> None:
         self.routers = dict(routers)
 
     def __iter__(self) -> Iterator[str]:
         """Names of all routers, with and without named trade-offs, then of the providers."""
         for name in self.routers:
             yield from (name, *(f"{name}:{trade_off}" for trade_off in TRADE_OFFS))
-        yield from dict.fromkeys(name for router in self.routers.values() for name in router.pool.names)
+        yield from dict.fromkeys(name for router in members(self.routers.values()) for name in router.pool.names)
 
     def select(self, model: str) -> Selection:
         """Who answers a request for ``model``.
@@ -70,11 +75,17 @@ class Models:
         if name in self.routers:
             objective = _objective(model, trade_off) if colon else None
             return Selection(name, self.routers[name], objective)
-        for router in self.routers.values():
+        for router in members(self.routers.values()):
             if model in router.pool:
-                return Selection(model, router, provider=model)
+                return Selection(model, router, pool=router.pool)
         known = ", ".join(self)
         raise ApiError(404, f"there is no model {model!r}; there are {known}", "model_not_found")
+
+
+def members(routers: Iterable[AnyRouter]) -> list[Router]:
+    """The routers, each once, with those that have the work done by others resolved into these."""
+    each = (router.members if isinstance(router, DelegatingRouter) else [router] for router in routers)
+    return list(dict.fromkeys(chain.from_iterable(each)))
 
 
 def _objective(model: str, trade_off: str) -> Objective:

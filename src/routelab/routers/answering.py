@@ -34,8 +34,8 @@ class AnsweringRouter(RecordingRouter):
         Where no provider can be asked now (limits, circuits), the request waits for the first that can. An attempt
         has half of the time left while others remain. When every provider failed, one is asked once more, as far as
         the router's ``retry_share`` allows. Each attempt is a decision with an outcome. A failure is an outcome of
-        quality 0, with 200 characters of its error, cut where they quote the prompt or show a key (``redacted``);
-        what is raised says all. An answer that its provider did not grade waits for ``grade``.
+        quality 0, with 200 characters of its error, cut where they quote the request or show a key (``redacted``);
+        what is raised says all. An answer that its provider did not grade is recorded, and waits for ``grade``.
 
         Args:
             request: to be answered.
@@ -189,7 +189,7 @@ class AnsweringRouter(RecordingRouter):
         if self.stickiness is not None:
             self.stickiness.note(course.request, completion, self.clock())
         if completion.quality is None:
-            self._await_grade(outcome.decision_id, completion)
+            self._await_grade(outcome, completion)
         else:
             self._record(outcome)
 
@@ -199,7 +199,7 @@ class AnsweringRouter(RecordingRouter):
         """Record a failure; raises where no other provider is to be asked: the request is refused, or chunks came."""
         told = error if isinstance(error, ProviderError) else ProviderError(f"{type(error).__name__}: {error}")
         name, final = decision.provider.name, told.refused or came is not None
-        logged = redacted(str(told), course.request.prompt)
+        logged = redacted(str(told), *course.request.texts())
         outcome = self._outcome(decision.decision_id, told.completion, None if told.refused else 0.0, logged)
         if told.completion is None:
             outcome = replace(outcome, cost_usd=self._estimated_cost(decision, course.request, came))

@@ -10,12 +10,12 @@ from routelab.db_records import Outcome
 from routelab.errors import RoutelabError
 from routelab.evaluators import Grade
 from routelab.policies import Policy
-from routelab.providers import Price, Provider, ProviderPool
+from routelab.providers import Completion, Price, Provider, ProviderPool
 from routelab.request import LLMRequest, is_finite
 from routelab.routers.answering import AnsweringRouter
-from routelab.routers.decision import PriceChange, typical_cost
+from routelab.routers.decision import PriceChange, RoutingDecision, typical_cost
 from routelab.routers.explanation import Explanation, explain
-from routelab.routers.pending import check_same
+from routelab.routers.pending import Pending, check_same
 
 _KEPT_CHANGES = 100  # of the prices of a provider
 
@@ -65,29 +65,51 @@ class Router(AnsweringRouter):
     def grade(self, decision_id: str, quality: float | Grade) -> None:
         """Grade in [0, 1] an answer that ``complete`` brought and its provider did not grade: its outcome is whole now.
 
-        The same grade again changes nothing. A ``Grade`` also tells its standard error, by which it counts for less,
-        and its cost, which is part of ``grading_cost_usd`` and of no budget: a budget is for answers.
+        That of a decision which the router no longer remembers goes to the log, where that has the answer, and is not
+        learned. The same grade again changes nothing. A ``Grade`` also tells its standard error, by which it counts
+        for less, and its cost, which is part of ``grading_cost_usd`` and of no budget: a budget is for answers.
 
         Raises:
-            RoutelabError: the decision is unknown or has expired, has another outcome already, or was not answered
+            RoutelabError: the decision is unknown to router and log, has another outcome already, or was not answered
                 through ``complete``.
         """
-        decided = self.pending.get(decision_id)
+        decided: Pending | Outcome | None = self.pending.get(decision_id)
+        if decided is None and self.db is not None:
+            decided = self.db.outcome(decision_id)
         grade = quality if isinstance(quality, Grade) else None
         told = (quality, None, 0.0) if grade is None else (grade.quality, grade.se, grade.cost_usd)
-        if isinstance(decided, Outcome):
-            check_same(decided, _graded(decided, *told))
-        elif decided is None:
+        if decided is None:
             raise RoutelabError(
-                f"decision {decision_id!r} is unknown, or older than the last {self.pending.horizon}; "
-                "give its outcome with record_outcome"
+                f"decision {decision_id!r} is unknown, or older than the last {self.pending.horizon} and without an "
+                "answer in the log; give its outcome with record_outcome"
             )
-        elif decided.completion is None:
+        if isinstance(decided, Pending) and decided.completion is None:
             raise RoutelabError(f"decision {decision_id!r} has no answer yet; record its cost with record_outcome")
-        elif not is_finite(told[0]):
+        if not is_finite(told[0]):
             raise RoutelabError(f"grade {quality!r} of decision {decision_id!r} is no number; grade it again")
+        if isinstance(decided, Outcome):
+            self._grade_late(decided, _graded(decided, *told))
         else:
             self._record(_graded(self._outcome(decision_id, decided.completion, None), *told))
+
+    def _grade_late(self, known: Outcome, graded: Outcome) -> None:
+        """Grade an answer that only the log remembers; any other outcome stays as it is."""
+        remembered = self.pending.get(known.decision_id) is not None
+        if self.db is None or remembered or known.quality is not None or known.error is not None:
+            check_same(known, graded)
+        else:
+            self.db.record_grade(graded)
+            self.db.flush()  # which refuses it where another grade came first
+
+    async def grade_answer(
+        self, request: LLMRequest, decision: RoutingDecision, completion: Completion
+    ) -> float | None:
+        """The grade of an answer that ``complete`` or ``stream`` brought; None: it waits for ``grade``.
+
+        It is the provider's own where that grades itself. Else an ``OnlineMLRouter`` asks its grader, and records and
+        learns what it says.
+        """
+        return completion.quality
 
     def add_provider(self, provider: Provider, *, quality: float = 0.5, latency: float | None = None) -> None:
         """Add a provider at run time, believed to have ``quality`` and ``latency`` (seconds) until it is observed.
@@ -114,7 +136,8 @@ class Router(AnsweringRouter):
     def remove_provider(self, name: str) -> None:
         """Remove a provider at run time; outcomes still to come from it are recorded, not learned.
 
-        It may have left the pool already, where another router shares that.
+        It may have left the pool already, where another router shares that. Its connections are its owner's to close
+        (``OpenAIProvider.close``), once nothing of it is in flight.
         """
         if self.policy.providers_:
             self.policy.remove_provider(name)

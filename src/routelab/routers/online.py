@@ -12,7 +12,7 @@ from routelab.db_reading import TrainingData
 from routelab.drift import Drift, DriftMonitor
 from routelab.errors import RoutelabError
 from routelab.evaluators import Grade, QualityEvaluator
-from routelab.policies import EpsilonGreedyPolicy, ForestPolicy, Policy
+from routelab.policies import EpsilonGreedyPolicy, ForestPolicy, Objective, Policy
 from routelab.providers import Completion, Provider, ProviderPool
 from routelab.request import LLMRequest
 from routelab.routers.base import introduce
@@ -59,8 +59,9 @@ class OnlineMLRouter(RetrainingRouter):
         on_event: called with "version", "drift" or "grading failed" and a dict that says more; what it raises is
             logged, not passed on.
         heldout: share of the requests that ``train`` evaluates on.
-        settings: ``featurizer``, ``db``, ``objective``, ``pacer``, ``horizon``, ``seed``, ``clock``: see ``Router``.
-            Only a bandit can do without the ``db``, which is retrained on.
+        settings: ``featurizer``, ``db``, ``objective``, ``pacer``, ``horizon``, ``deadline_s``, ``retry_share``,
+            ``stickiness``, ``seed``, ``clock``: see ``Router``. Only a bandit can do without the ``db``, which is
+            retrained on.
 
     Attributes:
         versions: the last 1,000 attempts at a version, and rollbacks; ``on_event`` is told of all.
@@ -110,21 +111,38 @@ class OnlineMLRouter(RetrainingRouter):
         self.monitor = DriftMonitor() if monitor is None else monitor
         self._drifted: set[str] = set()  # since the present version began
 
-    async def route_and_learn(self, request: LLMRequest) -> RoutingResult:
+    async def route_and_learn(
+        self, request: LLMRequest, *, objective: Objective | None = None, deadline_s: float | None = None
+    ) -> RoutingResult:
         """Route ``request``, have it answered and graded, record and learn the outcome, and retrain when it is time.
+
+        Args:
+            request: to be answered.
+            objective: the trade-off of this request, instead of the router's.
+            deadline_s: seconds for the answer, instead of the router's; grading may take longer.
 
         Raises:
             ProviderError: every provider failed.
             RoutelabError: the grader gave no number in [0, 1]; the answer waits for ``grade`` then.
         """
-        decision, completion = await self.complete(request)
-        quality = completion.quality
-        if quality is None and (grade := await self._ask_grader(request, completion)) is not None:
-            self.grade(decision.decision_id, grade)
-            quality = grade.quality if isinstance(grade, Grade) else grade
+        decision, completion = await self.complete(request, objective=objective, deadline_s=deadline_s)
+        quality = await self.grade_answer(request, decision, completion)
         if self.training:
             await asyncio.sleep(0)  # providers that answer at once must not starve the fit
         return RoutingResult(decision, completion, quality)
+
+    async def grade_answer(
+        self, request: LLMRequest, decision: RoutingDecision, completion: Completion
+    ) -> float | None:
+        """Have the grader grade an answer that its provider did not grade, record and learn that; see ``Router``.
+
+        Raises:
+            RoutelabError: the grader gave no number in [0, 1], or the answer has got another grade in the meantime.
+        """
+        if completion.quality is not None or (grade := await self._ask_grader(request, completion)) is None:
+            return completion.quality
+        self.grade(decision.decision_id, grade)
+        return grade.quality if isinstance(grade, Grade) else grade
 
     async def _ask_grader(self, request: LLMRequest, completion: Completion) -> float | Grade | None:
         if self.grader is None:
@@ -135,7 +153,7 @@ class OnlineMLRouter(RetrainingRouter):
             return await grade if isinstance(grade, Awaitable) else grade
         except Exception as error:  # an answer without a grade is still an answer
             told = {"provider": completion.provider, "error": f"{type(error).__name__}: {error}"}
-            self._tell("grading failed", told)
+            self._tell("grading failed", told | self._now("grading failed"))
             return None
 
     def remove_provider(self, name: str) -> None:

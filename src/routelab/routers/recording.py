@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +13,8 @@ from routelab.providers import Completion
 from routelab.routers.deciding import DecidingRouter
 from routelab.routers.decision import typical_cost
 from routelab.routers.pending import Pending, check_same
+
+_UNGRADED: dict[str, Any] = {"quality": None, "quality_se": None, "grading_cost_usd": 0.0}
 
 
 class RecordingRouter(DecidingRouter):
@@ -32,6 +35,8 @@ class RecordingRouter(DecidingRouter):
     ) -> None:
         """Join the outcome of a decision, however late, and let the policy learn from it.
 
+        An answer that the router brought has its outcome already; ``grade`` it.
+
         The same outcome again changes nothing. That of a decision which the router no longer remembers (older than
         its ``horizon``, or made before a restart) goes to the log and is not learned.
 
@@ -51,8 +56,12 @@ class RecordingRouter(DecidingRouter):
         if decided is None:
             self._record_forgotten(outcome)
             return
-        if self.db is not None:
+        if decided.completion is not None:
+            check_same(self._outcome(outcome.decision_id, decided.completion, None), replace(outcome, **_UNGRADED))
+        if self.db is not None and decided.completion is None:
             self.db.record_outcome(outcome)
+        elif self.db is not None and outcome.quality is not None:
+            self.db.record_grade(outcome)
         self.pending.settle(outcome)
         self.grading_cost_usd += outcome.grading_cost_usd
         if decided.owed is not None:
@@ -115,13 +124,15 @@ class RecordingRouter(DecidingRouter):
             cached_tokens=completion.cached_tokens,
         )
 
-    def _await_grade(self, decision_id: str, completion: Completion) -> None:
-        """Keep an answer until its grade comes; a budget counts its cost now."""
-        decided = self.pending.get(decision_id)
+    def _await_grade(self, outcome: Outcome, completion: Completion) -> None:
+        """Record an answer, and keep it until its grade comes; a budget counts its cost now."""
+        decided = self.pending.get(outcome.decision_id)
+        if self.db is not None and not isinstance(decided, Outcome):
+            self.db.record_outcome(outcome)
         if not isinstance(decided, Pending):
             return  # expired, or told by the caller, while the provider answered
         if decided.owed is not None and self.pacer is not None and self.pacer.budget is not None:
             self._reserve(-decided.expected[1], -1)
             self._pay(decided.owed, completion.cost_usd, None, completion.latency_s)
             decided = replace(decided, owed=None)
-        self.pending.change(decision_id, replace(decided, completion=completion))
+        self.pending.change(outcome.decision_id, replace(decided, completion=completion))
