@@ -13,6 +13,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from routelab.errors import RoutelabError
+from routelab.proxy.protocol import BoundedHttp
 
 _SWITCH_S = 0.0005  # the log's thread and the event loop wait for one another at most that long, in place of 5 ms
 
@@ -77,7 +78,7 @@ def _server(app: FastAPI, host: str, port: int, drain_s: int, log_level: str) ->
         app,
         host,
         port,
-        http="auto",
+        http=BoundedHttp,
         log_level=log_level,
         access_log=False,
         server_header=False,
