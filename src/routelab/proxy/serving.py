@@ -82,6 +82,7 @@ def _server(app: FastAPI, host: str, port: int, drain_s: int, log_level: str) ->
         log_level=log_level,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # nobody asks for the address of a client
         timeout_graceful_shutdown=drain_s,
         backlog=1024,
         timeout_keep_alive=75,  # longer than clients keep a connection, lest one send on what is being closed
