@@ -81,9 +81,22 @@ def test_a_request_that_is_too_large_is_refused_before_it_is_read() -> None:
         told = exchange(served.url, head + b"Transfer-Encoding: chunked\r\n\r\n", *endless)
         assert told.startswith(b"HTTP/1.1 413")
         assert b"request_too_large" in told
-        assert b" 200 " not in exchange(served.url, head + b"X: ", *[b"x" * 65536] * 100)  # nor is its end waited for
         assert send(served.url, CHAT, BODY)[0] == 200
     assert len(provider.asked) == 1
+
+
+CHUNKED = b"POST /health HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [b"GET /", b"GET /health HTTP/1.1\r\nX: ", CHUNKED + b"1;x=", CHUNKED + b"1\r\nx\r\n0\r\nX: "],
+    ids=["address", "header", "frame of a chunk", "trailer"],
+)
+def test_nothing_around_a_body_is_read_without_end(begun: bytes) -> None:
+    with serve_in_thread(create_app(bandit(Speaking()))) as served:
+        assert b" 200 " not in exchange(served.url, begun, *[b"x" * 65536] * 100)  # nor is its end waited for
+        assert send(served.url, CHAT, BODY)[0] == 200
 
 
 def test_a_request_that_does_not_arrive_is_given_up() -> None:

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections import deque
 from time import perf_counter
+from typing import cast
 from urllib.parse import urlsplit
 
 _END = b"\r\n0\r\n\r\n"
@@ -15,8 +16,7 @@ class _Connection(asyncio.Protocol):
     """One connection, kept open: sends a request, and counts what comes until its last byte."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's is none by name
 
     def data_received(self, data: bytes) -> None:
         self.came += data

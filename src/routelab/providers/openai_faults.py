@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import math
 import socket
 import ssl
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 import aiohttp
-import openai
 
 from routelab.providers.base import ProviderError
 from routelab.providers.keys import quoted
@@ -20,6 +22,14 @@ MAX_ANSWER_BYTES = 10_000_000
 
 class AnswerTooLarge(Exception):
     """A server sends more than ``MAX_ANSWER_BYTES``."""
+
+
+class StatusError(Exception):
+    """A server answered with a status that is no success, such ``headers``, and ``body``."""
+
+    def __init__(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        super().__init__(status)
+        self.status, self.headers, self.body = status, headers, body
 
 
 _STATUSES = {
@@ -45,7 +55,7 @@ _KINDS: tuple[tuple[type[BaseException], str], ...] = (  # the first that is fou
 
 def described(error: Exception, timeout_s: float) -> ProviderError:
     """``error`` as one to be raised; it does not hold ``error``, whose frames hold the key."""
-    if isinstance(error, openai.APIStatusError):
+    if isinstance(error, StatusError):
         return _status(error)
     causes = list(_causes(error))
     unsent = any(isinstance(cause, aiohttp.ClientConnectorError) for cause in causes)
@@ -66,14 +76,14 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _status(error: openai.APIStatusError) -> ProviderError:
-    status, said = error.status_code, error.body if isinstance(error.body, Mapping) else {}
+def _status(error: StatusError) -> ProviderError:
+    status, said = error.status, _said(error.body)
     sentence = _STATUSES.get(status, f"failed ({status})")
     if 300 <= status < 400:
         sentence = f"points to another address ({status}), which is not followed"
     elif 400 <= status < 500 and status not in _STATUSES:
         sentence = f"refused the request ({status})"
-    wait = _retry_after_s(error.response.headers)
+    wait = _retry_after_s(error.headers)
     if wait is not None:
         sentence += f", asks to wait {wait:.3g} s"
     if isinstance(message := said.get("message"), str) and message.strip():
@@ -82,6 +92,16 @@ def _status(error: openai.APIStatusError) -> ProviderError:
     refused = status in (400, 422) and not too_long
     # a gateway's 5xx, or 408, may come after its provider has worked
     return ProviderError(sentence, retry_after_s=wait, refused=refused, free=300 <= status < 500 and status != 408)
+
+
+def _said(body: bytes) -> dict[str, Any]:
+    """The error that ``body`` tells, with or without OpenAI's frame around it; {} where it tells none."""
+    told: Any = None
+    with suppress(ValueError, RecursionError):
+        told = json.loads(body)
+    if isinstance(told, dict):
+        told = told.get("error", told)
+    return told if isinstance(told, dict) else {}
 
 
 def _retry_after_s(headers: Mapping[str, str]) -> float | None:
