@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -105,7 +106,7 @@ def test_one_who_gives_up_waiting_passes_the_room_on() -> None:
 
     async def ask() -> None:
         queue = Queue()
-        waiting = [asyncio.create_task(queue.wait(lambda: room, 5.0)) for _ in range(3)]
+        waiting = [asyncio.create_task(queue.wait("a", lambda: room, 5.0)) for _ in range(3)]
         await asyncio.sleep(0)
         room["a"] = None  # type: ignore[assignment]
         queue.wake()
@@ -161,3 +162,70 @@ def test_a_provider_brings_its_limits_and_the_pool_may_set_others() -> None:
         assert (pool.unavailable("a") is None) is left
     with pytest.raises(RoutelabError, match="the pool has no provider 'b'"):
         ProviderPool([provider], limits={"b": Limits()})
+
+
+def test_clients_that_ask_again_at_once_get_a_fair_share() -> None:
+    pool, answered = ProviderPool([Slow("a", 0.001)], limits={"a": Limits(concurrency=1)}), Counter[int]()
+
+    async def client(number: int) -> None:
+        while answered.total() < 60:
+            await pool.wait(["a"], timeout_s=5.0)
+            await pool.complete("a", EASY)
+            answered[number] += 1
+
+    async def crowd() -> None:
+        await asyncio.gather(*map(client, range(3)))
+
+    asyncio.run(crowd())
+    assert max(answered.values()) - min(answered.values()) <= 1
+
+
+def test_who_waits_for_another_provider_than_those_before_is_woken_by_its_answer() -> None:
+    pool = ProviderPool([Slow("a", 10.0), Slow("b", 0.02)], limits=dict.fromkeys("ab", Limits(concurrency=1)))
+
+    async def ask() -> None:
+        tasks = [asyncio.create_task(pool.complete(name, EASY)) for name in "ab"]
+        await asyncio.sleep(0)
+        tasks.append(asyncio.create_task(pool.wait(["a"])))
+        await asyncio.sleep(0)
+        async with asyncio.timeout(0.5):  # less than the second after which everybody looks for himself
+            await pool.wait(["b"])
+        for task in tasks:
+            task.cancel()
+
+    asyncio.run(ask())
+
+
+def test_one_who_needs_much_is_not_passed_by_those_who_need_little() -> None:
+    clock, order = Clock(), list[int]()
+    pool = ProviderPool([Answering("a")], limits={"a": Limits(tokens_per_minute=100)}, clock=clock)
+
+    async def ask(tokens: int) -> None:
+        await pool.wait(["a"], tokens)
+        order.append(tokens)
+
+    async def crowd() -> None:
+        await pool.complete("a", EASY)  # 30 tokens
+        waiting = [asyncio.create_task(ask(tokens)) for tokens in (90, 10)]
+        await asyncio.sleep(0.01)
+        assert order == []
+        clock.now = 60.0
+        pool.add(Answering("b"))  # which wakes
+        await asyncio.gather(*waiting)
+
+    asyncio.run(crowd())
+    assert order == [90, 10]
+
+
+def test_one_that_may_answer_any_moment_is_worth_waiting_for_though_another_takes_too_long() -> None:
+    held = {"a": Limits(requests_per_minute=1), "b": Limits(concurrency=1)}
+    pool = ProviderPool([Answering("a"), Slow("b", 0.02)], limits=held)
+
+    async def ask() -> None:
+        await pool.complete("a", EASY)
+        busy = asyncio.create_task(pool.complete("b", EASY))
+        await asyncio.sleep(0)
+        await pool.wait(["a", "b"], timeout_s=5.0)
+        await busy
+
+    asyncio.run(ask())

@@ -158,7 +158,7 @@ class ProviderPool:
         return approximate_tokens(request) if self._counts_tokens else 0
 
     async def wait(self, names: Iterable[str], tokens: int = 0, *, timeout_s: float = float("inf")) -> None:
-        """Return as soon as one of the providers ``names`` can be asked for ``tokens`` more; the first come first.
+        """Return as soon as one of ``names`` can be asked for ``tokens`` more, and nobody before waits for it.
 
         Names may leave the pool, and join it, meanwhile.
 
@@ -170,7 +170,7 @@ class ProviderPool:
         def look() -> dict[str, Unavailable | None]:
             return {name: self.unavailable(name, tokens) for name in names if name in self._providers}
 
-        await self._queue.wait(look, timeout_s)
+        await self._queue.wait(names, look, timeout_s)
 
     async def complete(self, name: str, request: LLMRequest, *, timeout_s: float | None = None) -> Completion:
         """The completion of ``request`` by the provider ``name``; counts load, successes and failures.
