@@ -10,7 +10,7 @@ import pytest
 
 from routelab import BanditRouter, BudgetPacer, Completion, LLMRequest, MLRouter, PerformanceDB
 from routelab.errors import RoutelabError
-from routelab.providers import Circuit, DeadlineError, Limits, ProviderError, ProviderPool
+from routelab.providers import Circuit, DeadlineError, FailingError, Limits, ProviderError, ProviderPool
 from routing import EASY, Answering, patient
 
 
@@ -120,6 +120,17 @@ def test_who_gives_up_says_when_to_come_back() -> None:
     assert str(error) == "every provider failed: a: 429; b: 500"
     assert error.retry_after_s == pytest.approx(30.0, abs=1.0)  # type: ignore[attr-defined]
     assert seconds < 1.0  # not worth waiting for
+
+
+def test_when_all_kept_failing_the_next_request_fails_at_once_and_says_when_to_come_back() -> None:
+    broken = [Answering(name, fails="raises") for name in "ab"]
+    router = MLRouter(ProviderPool(broken, circuit=Circuit(failures=1, cooldown_s=20.0)), retry_share=0.0)
+    timed(router, deadline_s=60.0)
+    error, seconds = timed(router, deadline_s=60.0)
+    assert isinstance(error, FailingError)
+    assert str(error).startswith("no provider can be asked: a: left alone after 1 failures in a row, 1")
+    assert 9.0 < error.retry_after_s <= 20.0  # type: ignore[operator]
+    assert seconds < 1.0
 
 
 def test_second_tries_never_become_a_storm() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from routelab.errors import RoutelabError
-from routelab.providers import Circuit, Completion, Limits, ProviderError, ProviderPool
+from routelab.providers import Circuit, Completion, Limits, ProviderError, ProviderPool, Unavailable
 from routelab.providers.breaker import Breaker
 from routelab.providers.limits import Window
 from routing import EASY, Answering
@@ -129,7 +129,7 @@ def test_one_probe_goes_at_a_time_and_one_that_is_given_up_makes_room_for_anothe
     now = 2.0
     assert breaker.unavailable(now) is None
     assert breaker.begin(now)
-    assert breaker.unavailable(now) == ("a probe is on its way", float("inf"))
+    assert breaker.unavailable(now) == Unavailable("a probe is on its way", float("inf"), failing=True)
     assert not breaker.begin(now)
     breaker.ended(True)  # cancelled
     assert breaker.unavailable(now) is None

@@ -10,10 +10,10 @@ import pytest
 
 from routelab import LLMRequest
 from routelab.errors import RoutelabError
-from routelab.providers import Completion, Limits, ProviderError, ProviderPool, Unavailable
+from routelab.providers import Circuit, Completion, FailingError, Limits, ProviderError, ProviderPool, Unavailable
 from routelab.providers.waiting import Queue
 from routing import EASY, Answering
-from test_limits import Clock
+from test_limits import Clock, Failing
 
 
 class Slow(Answering):
@@ -151,7 +151,7 @@ def test_tokens_are_estimated_when_a_request_begins_and_counted_when_it_is_answe
 
     asyncio.run(ask())  # it took 30
     assert pool.unavailable("a", 970) is None
-    assert pool.unavailable("a", 971) == ("1000 tokens a minute reached", 60.0)
+    assert pool.unavailable("a", 971) == Unavailable("1000 tokens a minute reached", 60.0)
 
 
 def test_a_provider_brings_its_limits_and_the_pool_may_set_others() -> None:
@@ -229,3 +229,63 @@ def test_one_that_may_answer_any_moment_is_worth_waiting_for_though_another_take
         await busy
 
     asyncio.run(ask())
+
+
+def failing(name: str, retry_after_s: float | None = None) -> Failing:
+    return Failing(name, ProviderError("down", retry_after_s=retry_after_s))
+
+
+@pytest.mark.parametrize(
+    ("providers", "for_failing", "waits"),
+    [
+        ([failing("a"), failing("b")], False, False),
+        ([failing("a"), failing("b")], True, True),
+        ([failing("a"), failing("b", 0.15)], False, True),
+        ([failing("a"), Slow("b", 0.15)], False, True),
+    ],
+)
+def test_nobody_waits_for_those_that_kept_failing_alone_unless_told_to(
+    providers: list[Answering], for_failing: bool, waits: bool
+) -> None:
+    circuit, limits = Circuit(failures=1, cooldown_s=0.1), {"b": Limits(concurrency=1)}
+    pool = ProviderPool(providers, circuit=circuit, limits=limits)
+
+    async def ask() -> None:
+        asked = [asyncio.create_task(pool.complete(name, EASY)) for name in "ab"]
+        await asyncio.sleep(0.01)
+        try:
+            await pool.wait("ab", timeout_s=2.0, for_failing=for_failing)
+        finally:
+            await asyncio.gather(*asked, return_exceptions=True)
+
+    if waits:
+        asyncio.run(ask())
+        return
+    with pytest.raises(FailingError, match=r"a: left alone after 1 failures in a row, 0.* s left; b: ") as raised:
+        asyncio.run(ask())
+    assert 0.0 < raised.value.retry_after_s <= 0.1  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(("retry_after_s", "waits"), [(None, False), (0.2, True)])
+def test_a_probe_is_waited_for_where_the_provider_asked_to_be_left_alone(
+    retry_after_s: float | None, waits: bool
+) -> None:
+    clock = Clock()
+    pool = ProviderPool([failing("a", retry_after_s)], circuit=Circuit(failures=1, cooldown_s=0.1), clock=clock)
+
+    async def ask() -> None:
+        await asyncio.gather(pool.complete("a", EASY), return_exceptions=True)
+        clock.now = 1.0
+        pool._providers["a"] = Slow("a", 0.05)
+        probe = asyncio.create_task(pool.complete("a", EASY))
+        await asyncio.sleep(0)
+        try:
+            await pool.wait("a", timeout_s=5.0)
+        finally:
+            await probe
+
+    if waits:
+        asyncio.run(ask())
+    else:
+        with pytest.raises(FailingError, match="a: a probe is on its way"):
+            asyncio.run(ask())

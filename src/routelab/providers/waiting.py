@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
-from routelab.providers.base import ProviderError
+from routelab.providers.base import FailingError, ProviderError
 from routelab.providers.limits import Unavailable
 
 _LEAST_S, _MOST_S = 0.001, 1.0  # between two looks
@@ -47,16 +47,19 @@ class Queue:
                 place.wake()
             claimed |= place.names
 
-    async def wait(self, names: Iterable[str], look: Callable[[], Found], timeout_s: float) -> None:
+    async def wait(
+        self, names: Iterable[str], look: Callable[[], Found], timeout_s: float, *, for_failing: bool = False
+    ) -> None:
         """Return once one of the providers ``names`` can be asked, as ``look`` tells, and nobody before waits for it.
 
         Raises:
+            FailingError: all are left alone since they kept failing, and it is not to wait ``for_failing`` ones.
             ProviderError: none can be within ``timeout_s`` seconds; says why for each.
         """
         place, end = Place(frozenset(names), look), asyncio.get_running_loop().time() + timeout_s
         self._waiting[place] = None
         try:
-            while (pause_s := _pause_s(_without(self._claimed_before(place), look()), end)) > 0.0:
+            while (pause_s := _pause_s(_without(self._claimed_before(place), look()), end, for_failing)) > 0.0:
                 await _sleep(place, pause_s)
         finally:
             del self._waiting[place]
@@ -86,19 +89,20 @@ async def _sleep(place: Place, longest_s: float) -> None:
             await place.sleep
 
 
-def _pause_s(found: Found, end: float) -> float:
+def _pause_s(found: Found, end: float, for_failing: bool) -> float:
     """Seconds to sleep before the next look; 0 where somebody can be asked now.
 
     Raises:
-        ProviderError: nobody can be by the time ``end`` of the event loop.
+        ProviderError: nobody for whom it is worth waiting can be by the time ``end`` of the event loop.
     """
     blocked = {name: why for name, why in found.items() if why is not None}
     if len(blocked) < len(found):
         return 0.0
-    waits, left = [why.wait_s for why in blocked.values()], end - asyncio.get_running_loop().time()
-    if left <= 0.0 or all(left < wait_s < float("inf") for wait_s in waits):
+    left = end - asyncio.get_running_loop().time()
+    worth = [why.wait_s for why in blocked.values() if for_failing or not why.failing]
+    if left <= 0.0 or all(left < wait_s < float("inf") for wait_s in worth):
         raise _nobody(blocked)
-    return max(min(*waits, left, _MOST_S), _LEAST_S)
+    return max(min(*(why.wait_s for why in blocked.values()), left, _MOST_S), _LEAST_S)
 
 
 def _nobody(blocked: Mapping[str, Unavailable]) -> ProviderError:
@@ -106,8 +110,11 @@ def _nobody(blocked: Mapping[str, Unavailable]) -> ProviderError:
         f"{name}: {why.reason}" + (f", {why.wait_s:.3g} s left" if why.wait_s < float("inf") else "")
         for name, why in blocked.items()
     )
-    soonest = min((why.wait_s for why in blocked.values()), default=float("inf"))
-    return ProviderError(
-        f"no provider can be asked: {told or 'there is none left'}",
-        retry_after_s=soonest if soonest < float("inf") else None,
-    )
+    return unanswered(f"no provider can be asked: {told or 'there is none left'}", blocked.values())
+
+
+def unanswered(message: str, reasons: Collection[Unavailable]) -> ProviderError:
+    """The error for a request that nobody answers while providers are unavailable for these ``reasons``."""
+    soonest = min((why.wait_s for why in reasons), default=float("inf"))
+    kind = FailingError if reasons and all(why.failing for why in reasons) else ProviderError
+    return kind(message, retry_after_s=soonest if soonest < float("inf") else None)
