@@ -110,16 +110,16 @@ class Breaker:
             self._probing = False
 
     def failed(self, probe: bool, now: float, retry_after_s: float | None = None) -> None:
-        """It failed; the provider may have asked to be left alone for ``retry_after_s`` seconds."""
-        if retry_after_s is not None and is_finite(retry_after_s):
-            asked_s = min(max(retry_after_s, 0.0), _LONGEST_ASKED_S)
-            self._open(now + asked_s, f"asked to be left alone for {asked_s:g} s", failing=False)
-        elif probe:
+        """It failed; left alone for at least ``retry_after_s`` seconds where the provider asked for that."""
+        if probe:
             self._cool_down(now, "left alone after a probe that failed")
         elif self.open_until is None:
             self._in_a_row += 1
             self._failed.append(True)
             self._judge(now)
+        if retry_after_s is not None and is_finite(retry_after_s) and retry_after_s > 0.0:
+            asked_s = min(retry_after_s, _LONGEST_ASKED_S)
+            self._open(now + asked_s, f"asked to be left alone for {asked_s:g} s", failing=False)
 
     def _judge(self, now: float) -> None:
         """Open where too much failed."""
