@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
 from dataclasses import replace
 
 import pytest
 
 from routelab import LLMRequest
 from routelab.errors import RoutelabError
-from routelab.providers import Circuit, Completion, FailingError, Limits, ProviderError, ProviderPool, Unavailable
+from routelab.providers import (
+    Chunk,
+    Circuit,
+    Completion,
+    FailingError,
+    Limits,
+    ProviderError,
+    ProviderPool,
+    Unavailable,
+)
 from routelab.providers.waiting import Queue
 from routing import EASY, Answering
 from test_limits import Clock, Failing
@@ -289,3 +300,59 @@ def test_a_probe_is_waited_for_where_the_provider_asked_to_be_left_alone(
     else:
         with pytest.raises(FailingError, match="a: a probe is on its way"):
             asyncio.run(ask())
+
+
+class Broken(Answering):
+    """Answers in two chunks, the second once ``rest`` is set, and then breaks off where it ``breaks``."""
+
+    def __init__(self, name: str, *, breaks: bool) -> None:
+        super().__init__(name, fails="raises")
+        self.breaks, self.rest = breaks, asyncio.Event()
+
+    async def stream(self, request: LLMRequest) -> AsyncGenerator[Chunk | Completion, None]:
+        yield Chunk("Once")
+        await self.rest.wait()
+        yield Chunk(" upon a time")
+        if self.breaks:
+            raise ProviderError("broke off")
+        yield Completion("Once upon a time", self.name, 1, 4, 0.001, 0.1)
+
+
+@pytest.mark.parametrize("breaks", [False, True])
+def test_a_probe_that_is_streamed_opens_the_way_at_its_first_chunk(breaks: bool) -> None:
+    provider, clock = Broken("a", breaks=breaks), Clock()
+    pool = ProviderPool([provider], circuit=Circuit(failures=2), clock=clock)
+
+    async def ask() -> None:
+        await asyncio.gather(*(pool.complete("a", EASY) for _ in range(2)), return_exceptions=True)
+        clock.now = 5.0
+        async with aclosing(pool.stream("a", EASY)) as probe:
+            waiting = asyncio.create_task(pool.wait("a", for_failing=True))
+            await anext(probe)
+            async with asyncio.timeout(0.5):  # less than the second after which everybody looks for himself
+                await waiting
+            provider.rest.set()
+            with suppress(ProviderError):
+                async for _ in probe:
+                    pass
+        assert pool.unavailable("a") is None  # one failure, if any
+        assert pool.health["a"].failures == 2 + breaks
+        await asyncio.gather(pool.complete("a", EASY), return_exceptions=True)
+        assert (pool.unavailable("a") is None) is not breaks
+
+    asyncio.run(ask())
+
+
+def test_a_probe_whose_stream_is_an_error_told_at_its_end_has_failed() -> None:
+    pool = ProviderPool([Answering("a", fails="returns")], circuit=Circuit(failures=1), clock=(clock := Clock()))
+
+    async def ask() -> None:
+        await pool.complete("a", EASY)
+        clock.now = 5.0
+        async with aclosing(pool.stream("a", EASY)) as probe:
+            await anext(probe)
+            assert pool.unavailable("a") == Unavailable("a probe is on its way", float("inf"), failing=True)
+            await anext(probe)
+        assert "a probe that failed" in pool.unavailable("a").reason  # type: ignore[union-attr]
+
+    asyncio.run(ask())

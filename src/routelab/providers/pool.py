@@ -219,6 +219,9 @@ class ProviderPool:
                 async for piece in answer:
                     if isinstance(piece, Completion):
                         call.completion = piece
+                    elif call.probe and (piece.text or piece.event):
+                        gate.begun(call)
+                        self._queue.wake()
                     yield piece
 
     def _known(self, name: str) -> tuple[Provider, Gate]:
