@@ -10,7 +10,7 @@ import pytest
 
 from routelab import BanditRouter, BudgetPacer, Completion, LLMRequest, MLRouter, PerformanceDB
 from routelab.errors import RoutelabError
-from routelab.providers import Circuit, DeadlineError, Limits, ProviderError, ProviderPool
+from routelab.providers import Circuit, DeadlineError, FailingError, Limits, ProviderError, ProviderPool
 from routing import EASY, Answering, patient
 
 
@@ -114,12 +114,24 @@ def test_the_second_try_comes_when_the_provider_said(db: PerformanceDB) -> None:
 
 
 def test_who_gives_up_says_when_to_come_back() -> None:
-    providers = [Scripted("a", *[ProviderError("429", retry_after_s=30.0)] * 2), Scripted("b", ProviderError("500"))]
-    pool = ProviderPool(providers, circuit=Circuit(failures=1, cooldown_s=60.0))
-    error, seconds = timed(MLRouter(pool), deadline_s=2.0)
-    assert str(error) == "every provider failed: a: 429; b: 500"
+    asked = {"a": 30.0, "b": 45.0}
+    providers = [Scripted(name, *[ProviderError("429", retry_after_s=asked[name])] * 2) for name in asked]
+    error, seconds = timed(MLRouter(providers), deadline_s=2.0)
+    assert str(error) == "every provider failed: a: 429; b: 429"
+    assert not isinstance(error, FailingError)
     assert error.retry_after_s == pytest.approx(30.0, abs=1.0)  # type: ignore[attr-defined]
     assert seconds < 1.0  # not worth waiting for
+
+
+def test_when_all_kept_failing_the_next_request_fails_at_once_and_says_when_to_come_back() -> None:
+    broken = [Answering(name, fails="raises") for name in "ab"]
+    router = MLRouter(ProviderPool(broken, circuit=Circuit(failures=1, cooldown_s=20.0)), retry_share=0.0)
+    timed(router, deadline_s=60.0)
+    error, seconds = timed(router, deadline_s=60.0)
+    assert isinstance(error, FailingError)
+    assert str(error).startswith("no provider can be asked: a: left alone after 1 failures in a row, 1")
+    assert 9.0 < error.retry_after_s <= 20.0  # type: ignore[operator]
+    assert seconds < 1.0
 
 
 def test_second_tries_never_become_a_storm() -> None:

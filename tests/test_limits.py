@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from routelab.errors import RoutelabError
-from routelab.providers import Circuit, Completion, Limits, ProviderError, ProviderPool
+from routelab.providers import Circuit, Completion, Limits, ProviderError, ProviderPool, Unavailable
 from routelab.providers.breaker import Breaker
 from routelab.providers.limits import Window
 from routing import EASY, Answering
@@ -129,7 +129,7 @@ def test_one_probe_goes_at_a_time_and_one_that_is_given_up_makes_room_for_anothe
     now = 2.0
     assert breaker.unavailable(now) is None
     assert breaker.begin(now)
-    assert breaker.unavailable(now) == ("a probe is on its way", float("inf"))
+    assert breaker.unavailable(now) == Unavailable("a probe is on its way", float("inf"), failing=True)
     assert not breaker.begin(now)
     breaker.ended(True)  # cancelled
     assert breaker.unavailable(now) is None
@@ -148,11 +148,32 @@ def test_what_began_before_a_circuit_opened_neither_closes_nor_prolongs_it() -> 
     assert breaker.open_until == 30.2
 
 
-@pytest.mark.parametrize(("asked", "waited"), [(7.0, 7.0), (0.0, 0.0), (-5.0, 0.0), (1e9, 3600.0)])
+@pytest.mark.parametrize(("asked", "waited"), [(7.0, 7.0), (1e9, 3600.0)])
 def test_a_provider_that_asks_to_be_left_alone_is_at_once_for_an_hour_at_most(asked: float, waited: float) -> None:
     breaker = Breaker(Circuit(), Random(0))
     fail(breaker, 1, now=10.0, retry_after_s=asked)
     assert breaker.open_until == 10.0 + waited
+
+
+@pytest.mark.parametrize("asked", [0.0, -5.0, 1e-6])
+def test_a_provider_that_asks_for_no_rest_is_left_alone_all_the_same_when_it_keeps_failing(asked: float) -> None:
+    breaker = Breaker(Circuit(failures=3, cooldown_s=1.0), Random(0))
+    for number in range(3):
+        assert breaker.unavailable(float(number)) is None
+        fail(breaker, 1, now=float(number), retry_after_s=asked)
+    assert breaker.open_until is not None
+    assert breaker.open_until >= 2.5
+
+
+def test_a_probe_that_fails_lengthens_the_cooldown_whatever_the_provider_asks_for() -> None:
+    breaker, now = Breaker(Circuit(failures=1, cooldown_s=1.0), Random(0)), 0.0
+    for longest in (1.0, 2.0, 4.0, 8.0):
+        fail(breaker, 1, now, retry_after_s=0.1)
+        assert breaker.open_until is not None
+        assert longest / 2 <= breaker.open_until - now <= longest
+        now = breaker.open_until
+    fail(breaker, 1, now, retry_after_s=30.0)
+    assert breaker.open_until == now + 30.0
 
 
 class Failing(Answering):

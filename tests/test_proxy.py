@@ -9,9 +9,9 @@ from pathlib import Path
 import openai
 import pytest
 
-from proxying import ASKED, WORDS, Speaking, async_client, bandit, client, send
+from proxying import ASKED, WORDS, Speaking, async_client, bandit, client, error_of, send
 from routelab import MLRouter, Objective, PerformanceDB, RoutelabError, simulated_providers
-from routelab.providers import DeadlineError, Price, ProviderError
+from routelab.providers import Circuit, DeadlineError, Price, ProviderError, ProviderPool
 from routelab.proxy import create_app, serve_in_thread
 from routelab.routers import Router
 
@@ -154,6 +154,16 @@ def test_a_failure_is_one_of_openais_errors(
     assert told.value.status_code == status[code]
     assert told.value.code == code
     assert told.value.response.headers.get("retry-after") == ("3" if code == "rate_limited" else None)
+
+
+def test_clients_are_told_when_to_come_back_where_all_providers_kept_failing() -> None:
+    circuit = Circuit(failures=1, cooldown_s=20.0)
+    router = MLRouter(ProviderPool([Speaking(error=ProviderError("a is down"))], circuit=circuit), retry_share=0.0)
+    with serve_in_thread(create_app(router)) as served:
+        answers = [send(served.url, "/v1/chat/completions", {"model": "routelab", "messages": ASKED}) for _ in range(2)]
+    for answer in answers:
+        assert error_of(answer)[:2] == (503, "providers_failing")
+        assert 9 < int(answer[1]["retry-after"]) <= 20
 
 
 def test_bad_requests_are_told_what_is_wrong(url: str) -> None:

@@ -63,7 +63,7 @@ class Till:
 
     async def ready(self, name: str, request: LLMRequest) -> None:
         """Wait until the provider's limits and circuit let ``request`` through."""
-        await self.pool.wait([name], approximate_tokens(request))
+        await self.pool.wait([name], approximate_tokens(request), for_failing=True)
 
     async def vote(self, name: str, question: LLMRequest) -> Completion:
         """The answer to a question of a judge; raises as ``pay``."""

@@ -114,6 +114,10 @@ class ProviderError(RuntimeError):
         self.free = free or refused
 
 
+class FailingError(ProviderError):
+    """No provider can be asked now, since each kept failing; ``retry_after_s`` says when one is tried again."""
+
+
 class DeadlineError(ProviderError):
     """A provider, or all that were asked, did not answer in the time there was."""
 

@@ -75,7 +75,7 @@ class Breaker:
         self.circuit = circuit
         self.open_until: float | None = None
         self._rng = rng
-        self._why = ""
+        self._why, self._failing = "", False
         self._probing = False
         self._cooldowns = 0
         self._in_a_row = 0
@@ -86,8 +86,8 @@ class Breaker:
         if self.open_until is None:
             return None
         if now < self.open_until:
-            return Unavailable(self._why, self.open_until - now)
-        return Unavailable("a probe is on its way", float("inf")) if self._probing else None
+            return Unavailable(self._why, self.open_until - now, self._failing)
+        return Unavailable("a probe is on its way", float("inf"), self._failing) if self._probing else None
 
     def begin(self, now: float) -> bool:
         """A request goes out; whether it is the probe."""
@@ -110,16 +110,16 @@ class Breaker:
             self._probing = False
 
     def failed(self, probe: bool, now: float, retry_after_s: float | None = None) -> None:
-        """It failed; the provider may have asked to be left alone for ``retry_after_s`` seconds."""
-        if retry_after_s is not None and is_finite(retry_after_s):
-            asked_s = min(max(retry_after_s, 0.0), _LONGEST_ASKED_S)
-            self._open(now + asked_s, f"asked to be left alone for {asked_s:g} s")
-        elif probe:
+        """It failed; left alone for at least ``retry_after_s`` seconds where the provider asked for that."""
+        if probe:
             self._cool_down(now, "left alone after a probe that failed")
         elif self.open_until is None:
             self._in_a_row += 1
             self._failed.append(True)
             self._judge(now)
+        if retry_after_s is not None and is_finite(retry_after_s) and retry_after_s > 0.0:
+            asked_s = min(retry_after_s, _LONGEST_ASKED_S)
+            self._open(now + asked_s, f"asked to be left alone for {asked_s:g} s", failing=False)
 
     def _judge(self, now: float) -> None:
         """Open where too much failed."""
@@ -132,10 +132,10 @@ class Breaker:
     def _cool_down(self, now: float, why: str) -> None:
         longest_s = min(self.circuit.cooldown_s * 2.0 ** min(self._cooldowns, 60), self.circuit.longest_s)
         self._cooldowns += 1
-        self._open(now + longest_s * self._rng.uniform(0.5, 1.0), why)
+        self._open(now + longest_s * self._rng.uniform(0.5, 1.0), why, failing=True)
 
-    def _open(self, until: float, why: str) -> None:
+    def _open(self, until: float, why: str, *, failing: bool) -> None:
         """Open until then, or later where that was said before."""
         if self.open_until is None or until >= self.open_until:
-            self.open_until, self._why = until, why
+            self.open_until, self._why, self._failing = until, why, failing
         self._in_a_row = 0

@@ -23,8 +23,9 @@ class Health:
 
 @dataclass(slots=True)
 class Call:
-    """One request on its way; ``completion`` is set once it is answered."""
+    """One request on its way: whether it is the probe of a circuit, and its completion once it is answered."""
 
+    probe: bool
     completion: Completion | None = None
 
 
@@ -61,20 +62,26 @@ class Gate:
     @contextmanager
     def call(self, request: LLMRequest, clock: Callable[[], float], ended: Callable[[], None]) -> Iterator[Call]:
         """Count one request from here on, and how it ends; ``ended`` is called after that."""
-        call, now = Call(), clock()
-        probe, used = self.breaker.begin(now), self._use(request, now)
+        now = clock()
+        call, used = Call(self.breaker.begin(now)), self._use(request, now)
         self.health.in_flight += 1
         try:
             yield call
         except Exception as error:
-            self._raised(probe, error, clock())
+            self._raised(call.probe, error, clock())
             raise
         finally:
             self.health.in_flight -= 1
             if call.completion is not None:
-                self._came(probe, call.completion, used, clock())
-            self.breaker.ended(probe)
+                self._came(call.probe, call.completion, used, clock())
+            self.breaker.ended(call.probe)
             ended()
+
+    def begun(self, call: Call) -> None:
+        """Its answer has begun: a probe has told what it was to tell, however long the rest takes."""
+        self.breaker.answered(call.probe)
+        self.breaker.ended(call.probe)
+        call.probe = False
 
     def _use(self, request: LLMRequest, now: float) -> Use | None:
         """Take what the request needs of the limits; the tokens are corrected later."""

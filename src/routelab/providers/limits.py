@@ -46,10 +46,17 @@ class Limits:
 
 
 class Unavailable(NamedTuple):
-    """Why a provider cannot be asked now, and the seconds until it can be (infinite: until an answer has come)."""
+    """Why a provider cannot be asked now.
+
+    Args:
+        reason: in words.
+        wait_s: seconds until it can be; infinite: until an answer has come.
+        failing: whether it is left alone since it kept failing, and not for limits or since it asked to be.
+    """
 
     reason: str
     wait_s: float
+    failing: bool = False
 
 
 @dataclass(slots=True, eq=False)

@@ -157,12 +157,21 @@ class ProviderPool:
         """Tokens that ``request`` may take; 0 where no provider limits them, since then nobody counts."""
         return approximate_tokens(request) if self._counts_tokens else 0
 
-    async def wait(self, names: Iterable[str], tokens: int = 0, *, timeout_s: float = float("inf")) -> None:
-        """Return as soon as one of the providers ``names`` can be asked for ``tokens`` more; the first come first.
+    async def wait(
+        self,
+        names: Iterable[str],
+        tokens: int = 0,
+        *,
+        timeout_s: float = float("inf"),
+        for_failing: bool = False,
+    ) -> None:
+        """Return as soon as one of ``names`` can be asked for ``tokens`` more, and nobody before waits for it.
 
-        Names may leave the pool, and join it, meanwhile.
+        Waits for limits, and for those who asked to be left alone; for those that kept failing only where the caller
+        wants to wait ``for_failing`` ones. Names may leave the pool, and join it, meanwhile.
 
         Raises:
+            FailingError: all of them kept failing.
             ProviderError: none of them can be within ``timeout_s`` seconds; says why for each.
         """
         names = tuple(names)
@@ -170,7 +179,7 @@ class ProviderPool:
         def look() -> dict[str, Unavailable | None]:
             return {name: self.unavailable(name, tokens) for name in names if name in self._providers}
 
-        await self._queue.wait(look, timeout_s)
+        await self._queue.wait(names, look, timeout_s, for_failing=for_failing)
 
     async def complete(self, name: str, request: LLMRequest, *, timeout_s: float | None = None) -> Completion:
         """The completion of ``request`` by the provider ``name``; counts load, successes and failures.
@@ -210,6 +219,9 @@ class ProviderPool:
                 async for piece in answer:
                     if isinstance(piece, Completion):
                         call.completion = piece
+                    elif call.probe and (piece.text or piece.event):
+                        gate.begun(call)
+                        self._queue.wake()
                     yield piece
 
     def _known(self, name: str) -> tuple[Provider, Gate]:

@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from routelab.errors import RoutelabError
-from routelab.providers import DeadlineError, ProviderError
+from routelab.providers import DeadlineError, FailingError, ProviderError
 
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request
@@ -54,12 +54,15 @@ class ApiError(Exception):
 def of_provider(error: ProviderError) -> ApiError:
     """What a client is told when no provider answered.
 
-    400 where the request itself is at fault, 429 where all ask to wait, 504 where the time was up, else 502.
+    400 where the request itself is at fault, 504 where the time was up, 503 where all providers are left alone since
+    they kept failing, 429 where one has reached its limits or asks to wait, else 502.
     """
     if error.refused:
         return ApiError(400, str(error), "refused_by_provider")
     if isinstance(error, DeadlineError):
         return ApiError(504, str(error), "deadline_exceeded")
+    if isinstance(error, FailingError):
+        return ApiError(503, str(error), "providers_failing", retry_after_s=error.retry_after_s or 0.0)
     if error.retry_after_s is not None:
         return ApiError(429, str(error), "rate_limited", retry_after_s=error.retry_after_s)
     return ApiError(502, str(error), "providers_failed")

@@ -13,6 +13,7 @@ from routelab.db_records import AFTER_FAILURE, CANCELLED, Outcome
 from routelab.policies import Choice, Objective
 from routelab.providers import Chunk, Completion, DeadlineError, ProviderError
 from routelab.providers.limits import CHARACTERS_PER_TOKEN, input_tokens
+from routelab.providers.waiting import unanswered
 from routelab.redaction import redacted
 from routelab.request import LLMRequest
 from routelab.routers.course import Course, Streamed
@@ -31,7 +32,8 @@ class AnsweringRouter(RecordingRouter):
     ) -> tuple[RoutingDecision, Completion]:
         """Route ``request`` and have it answered; a provider that fails, in whatever way, falls to the next best.
 
-        Where no provider can be asked now (limits, circuits), the request waits for the first that can. An attempt
+        Where no provider can be asked now (limits, or it asked to be left alone), the request waits for the first that
+        can; where all are left alone since they kept failing, it fails at once. An attempt
         has half of the time left while others remain. When every provider failed, one is asked once more, as far as
         the router's ``retry_share`` allows. Each attempt is a decision with an outcome. A failure is an outcome of
         quality 0, with 200 characters of its error, cut where they quote the request or show a key (``redacted``);
@@ -43,6 +45,7 @@ class AnsweringRouter(RecordingRouter):
             deadline_s: seconds for all attempts together, instead of the router's.
 
         Raises:
+            FailingError: every provider is left alone since it kept failing.
             ProviderError: every provider failed, or none can be asked in time (``retry_after_s`` says when, where that
                 is known); the message says what happened at each. Or one refused the request itself (``refused``):
                 no other is asked then.
@@ -163,8 +166,8 @@ class AnsweringRouter(RecordingRouter):
             message = f"every provider that could be asked failed: {told}; {nobody}"
         if course.left_s <= 0.0:
             return DeadlineError(f"no answer within {course.deadline_s:g} s: {message}")
-        waits = [0.0 if why is None else why.wait_s for why in map(self.pool.unavailable, self.pool.names)]
-        return ProviderError(message, retry_after_s=min(waits) if 0.0 < min(waits) < float("inf") else None)
+        reasons = [why for why in map(self.pool.unavailable, self.pool.names) if why is not None]
+        return unanswered(message, reasons) if len(reasons) == len(self.pool) else ProviderError(message)
 
     def _next_best(self, course: Course, left: Sequence[str]) -> RoutingDecision:
         """The arm of the highest utility among those ``left`` that can be asked now: a decision of its own."""
