@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import signal
 import threading
 import time
+from itertools import count
 from pathlib import Path
 
 import pandas as pd
@@ -77,6 +79,29 @@ def test_a_journal_that_was_cut_anywhere_can_be_gone_on_with(tmp_path: Path) -> 
     for size in range(0, len(content), 41):
         (tmp_path / "journal.jsonl").write_bytes(content[:size])
         assert run(tmp_path, prompts(4), [Charging("a"), Charging("b")]).missing == 0
+
+
+def test_a_disk_that_is_full_for_a_moment_tears_no_line_and_names_the_journal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls, write = count(1), os.write
+
+    def full_at_the_twentieth(file: int, content: bytes) -> int:
+        if next(calls) == 20:
+            write(file, content[: len(content) // 2])
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(file, content)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", full_at_the_twentieth)
+        with pytest.raises(RoutelabError, match=r"journal\.jsonl cannot be written: No space left .* make room there"):
+            run(tmp_path, prompts(20), [Charging("a"), Charging("b")])
+    before = sum("answered" in line for line in lines(tmp_path))
+    providers = [Charging("a"), Charging("b")]
+    collected = run(tmp_path, prompts(20), providers)
+    assert collected.missing == 0
+    assert sum(p.asked.total() for p in providers) == 40 - before
+    assert collected.spent_usd >= 40 * 0.001
 
 
 def test_a_line_that_is_damaged_is_named(tmp_path: Path) -> None:

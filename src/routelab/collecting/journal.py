@@ -32,7 +32,8 @@ class Journal:
             with its worst case.
 
     Raises:
-        RoutelabError: another process has it open, it is of another collection, or damaged.
+        RoutelabError: another process has it open, it is of another collection, or damaged; later, whenever it cannot be
+            written.
     """
 
     def __init__(self, path: str | Path, header: Mapping[str, str]) -> None:
@@ -55,8 +56,10 @@ class Journal:
 
     def __exit__(self, *exception: object) -> None:
         """Put all of it on disk and let other processes open it."""
-        os.fsync(self._file)
-        os.close(self._file)
+        try:
+            self._sync()
+        finally:
+            os.close(self._file)
 
     async def asked(self, pair: Pair, worst_usd: float) -> None:
         """Note that ``pair`` is about to be asked; returns when that is on disk. Concurrent callers share a sync."""
@@ -65,7 +68,7 @@ class Journal:
         async with self._syncing:
             if self._synced < mine:
                 last = self._written
-                await asyncio.to_thread(os.fsync, self._file)
+                await asyncio.to_thread(self._sync)
                 self._synced = last
 
     def has_answered(self, pair: Pair, values: Mapping[str, Any]) -> None:
@@ -84,9 +87,26 @@ class Journal:
     def _write(self, line: Mapping[str, Any]) -> None:
         """One call of the system: a kill leaves the line whole, absent, or torn off at the end of the file."""
         content = (json.dumps(line) + "\n").encode()
-        while content:
-            content = content[os.write(self._file, content) :]
+        whole = os.fstat(self._file).st_size
+        try:
+            while content:
+                content = content[os.write(self._file, content) :]
+        except OSError as error:
+            os.ftruncate(self._file, whole)  # else the next line would go on where this one was torn off
+            raise self._unwritable(error) from error
         self._written += 1
+
+    def _sync(self) -> None:
+        try:
+            os.fsync(self._file)
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def _unwritable(self, error: OSError) -> RoutelabError:
+        return RoutelabError(
+            f"{self.path} cannot be written: {error.strerror}; make room there, then run the same again: it goes on "
+            "from what that file holds"
+        )
 
     def _lock(self) -> None:
         import fcntl
