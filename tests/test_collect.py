@@ -103,6 +103,21 @@ def test_a_provider_that_fails_everything_is_given_up_and_the_others_go_on(tmp_p
     assert collected.missing == 100
 
 
+def test_a_provider_that_asks_to_be_left_alone_for_longer_than_patience_lasts_is_given_up(tmp_path: Path) -> None:
+    away = Charging("a", lambda number: ProviderError("busy (429)", retry_after_s=3600.0))
+    started = time.monotonic()
+    collected = run(tmp_path, prompts(50), [away, Charging("b")])
+    assert time.monotonic() - started < 30.0
+    assert collected.given_up == {"a": "busy (429); it asks to be left alone for 3600 s"}
+    assert collected.missing == 50
+
+
+def test_the_bar_says_who_is_waited_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    busy = Charging("a", lambda number: ProviderError("busy", retry_after_s=0.3) if number == 0 else None)
+    assert run(tmp_path, prompts(1), [busy, Charging("b")], progress=True).missing == 0
+    assert "waiting for a: asked to be left alone for 0.3 s" in capsys.readouterr().err
+
+
 def test_the_requests_per_minute_of_a_provider_hold(tmp_path: Path) -> None:
     begun = list[float]()
 

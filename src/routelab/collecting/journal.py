@@ -32,8 +32,7 @@ class Journal:
             with its worst case.
 
     Raises:
-        RoutelabError: another process has it open, it is of another collection, or damaged; later, whenever it cannot be
-            written.
+        RoutelabError: another process has it open, it is of another collection, or damaged; later: no room to write.
     """
 
     def __init__(self, path: str | Path, header: Mapping[str, str]) -> None:
