@@ -98,8 +98,7 @@ class Till:
         now = asyncio.get_running_loop().time()
         failing_s = now - self._failing_since.setdefault(name, now)
         if failing_s + (failure.retry_after_s or 0.0) > self.give_up_s:
-            asks = f"; it asks to be left alone for {failure.retry_after_s:g} s" if failure.retry_after_s else ""
-            self.given_up.setdefault(name, error + asks)
+            self.given_up.setdefault(name, error)
 
     async def ready(self, name: str, request: LLMRequest) -> None:
         """Wait until the provider's limits and circuit let ``request`` through.
