@@ -44,6 +44,8 @@ def test_a_second_run_asks_nothing_again_and_gives_the_same_frame(tmp_path: Path
 def test_requests_in_flight_keep_to_the_concurrency_and_to_a_providers_own(tmp_path: Path) -> None:
     providers = [Charging("a"), Charging("b"), Charging("c")]
     providers[2].limits = Limits(concurrency=2)
+    for provider in providers:
+        provider.latency_s = 0.05  # longer than a sync of the journal
     run(tmp_path, prompts(30), providers, patience=Patience(concurrency=5))
     assert [p.peak for p in providers] == [5, 5, 2]
 

@@ -15,7 +15,7 @@ import pytest
 
 from collecting import Charging, prompts, run
 from routelab import Completion, LLMRequest, RoutelabError
-from routelab.collecting import Patience, Prompts
+from routelab.collecting import Collected, Patience, Prompts
 from routelab.collecting.journal import Journal
 from routelab.providers import Price
 
@@ -119,12 +119,12 @@ def test_a_journal_of_another_collection_is_refused_and_left_as_it_is(tmp_path: 
     before = (tmp_path / "journal.jsonl").read_bytes()
     dearer = Charging("b")
     dearer.price = Price(9.0, 9.0)
+    changed = Prompts([*prompts(2).requests, LLMRequest("Another question?", request_id="p2")])
     for asked, other, settings, named in (
-        (prompts(4), Charging("b"), 100, "prompts"),
-        (prompts(3), Charging("c"), 100, "providers"),
-        (prompts(3), dearer, 100, "providers"),
+        (changed, Charging("b"), 100, "prompts p2"),
+        (prompts(3), dearer, 100, "providers b"),
         (prompts(3), Charging("b"), 200, "settings"),
-        (prompts(4), Charging("b"), 200, "prompts and settings"),
+        (changed, Charging("b"), 200, "prompts p2 and settings"),
     ):
         with pytest.raises(RoutelabError, match=f"of a collection with other {named}: "):
             run(tmp_path, asked, [Charging("a"), other], settings={"max_tokens": settings})
@@ -132,6 +132,30 @@ def test_a_journal_of_another_collection_is_refused_and_left_as_it_is(tmp_path: 
     (tmp_path / "journal.jsonl").write_text('{"some": "thing"}\n')
     with pytest.raises(RoutelabError, match="is a journal of another kind"):
         run(tmp_path, prompts(3), [Charging("a"), Charging("b")])
+
+
+def test_prompts_and_providers_that_join_are_asked_and_the_rest_is_not_asked_again(tmp_path: Path) -> None:
+    first = run(tmp_path, prompts(3), [Charging("a"), Charging("b")])
+    c, b, a = (Charging(name) for name in "cba")
+    wider = run(tmp_path, prompts(5), [c, b, a])
+    assert [p.asked.total() for p in (c, b, a)] == [5, 2, 2]
+    assert wider.frame["provider"].tolist() == ["c", "b", "a"] * 5
+    assert wider.spent_usd == pytest.approx(first.spent_usd + 9 * 0.001)
+    narrow = run(tmp_path, prompts(2), [Charging("a"), Charging("c")])
+    assert (len(narrow.frame), narrow.missing, narrow.spent_usd) == (4, 0, pytest.approx(wider.spent_usd))
+    c.price = Price(9.0, 9.0)
+    with pytest.raises(RoutelabError, match="of a collection with other providers c: "):
+        run(tmp_path, prompts(5), [c, b, a])
+
+
+def test_a_provider_of_other_settings_is_refused(tmp_path: Path) -> None:
+    def again(**limits: int) -> Collected:
+        return run(tmp_path, prompts(2), [Charging(name) for name in limits], provider_settings=limits)
+
+    assert again(a=100, b=100).missing == 0
+    assert again(c=50, a=100).missing == 0
+    with pytest.raises(RoutelabError, match="with other providers b: "):
+        again(a=100, b=200)
 
 
 def test_a_journal_serves_one_process_at_a_time(tmp_path: Path) -> None:

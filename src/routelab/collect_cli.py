@@ -68,7 +68,8 @@ def live(
     sections = {name: known[name].model_copy(update=changed if name in names else {}) for name in used}
     made = {name: section.provider() for name, section in sections.items()}
     journal = Path(f"{out}.journal.jsonl")
-    answers = ("name", "model", "base_url", "max_tokens")
+    answers = {"name", "model", "base_url", "max_tokens"}
+    hold = {name: section.model_dump(include=answers) for name, section in sections.items()}
     try:
         collected = asyncio.run(
             collect(
@@ -76,10 +77,8 @@ def live(
                 [made[name] for name in names],
                 evaluator_named(evaluator, made.__getitem__),
                 journal=journal,
-                settings={
-                    "evaluator": evaluator,
-                    "providers": [section.model_dump(include=set(answers)) for section in sections.values()],
-                },
+                settings={"evaluator": evaluator, "judge": hold.get(judged_by or "")},
+                provider_settings=hold,
                 cap_usd=cap_usd,
                 patience=Patience(concurrency=concurrency),
                 keep_answers=keep_answers,

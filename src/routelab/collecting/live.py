@@ -64,6 +64,7 @@ async def collect(
     *,
     journal: str | Path,
     settings: Mapping[str, Any] | None = None,
+    provider_settings: Mapping[str, Any] | None = None,
     cap_usd: float | None = None,
     patience: Patience | None = None,
     keep_answers: bool = False,
@@ -79,7 +80,9 @@ async def collect(
         providers: two or more, of different names; their limits hold.
         evaluator: grades the answers; None: as a provider grades itself, if it does.
         journal: a JSONL file, made where it is missing.
-        settings: what else the answers depend on; a journal made with others is refused.
+        settings: what else the answers depend on; a journal made with others is refused. So is one that knows a prompt
+            or a provider of the same name otherwise; those that it does not know are asked.
+        provider_settings: name of a provider → what its answers depend on besides.
         cap_usd: of all that is spent on this journal. What is in flight counts with its worst case, and so does a
             failure that may have been charged. It holds as far as servers keep to max_tokens: one whose answer cost
             more than its worst case is asked no more.
@@ -97,9 +100,10 @@ async def collect(
     asked = list(providers)  # before judges join the pool
     pool = _pool(providers, evaluator, cap_usd)
     names = [provider.name for provider in asked]
-    with Journal(journal, _header(prompts, asked, settings or {})) as book:
+    with Journal(journal, _header(prompts, asked, settings or {}, provider_settings or {})) as book:
         patience, pairs = patience or Patience(), len(prompts) * len(names)
-        with tqdm(total=pairs, initial=len(book.answered), unit="answer", disable=not progress) as bar:
+        done = sum((str(request.request_id), name) in book.answered for request in prompts.requests for name in names)
+        with tqdm(total=pairs, initial=done, unit="answer", disable=not progress) as bar:
             till = Till(pool, book, Spending(cap_usd, book.spent_usd), patience.give_up_s, bar.set_postfix_str)
             asking = Asking(evaluator, till, patience, bar, keep_answers=keep_answers)
             await asking.run(prompts.requests, asked)
@@ -131,13 +135,16 @@ def _pool(
     return pool
 
 
-def _header(prompts: Prompts, providers: Sequence[Provider], settings: Mapping[str, Any]) -> dict[str, str]:
-    """What the answers depend on, as hashes."""
-    asked = [[r.request_id, r.prompt, r.messages, dict(r.options), r.reference] for r in prompts.requests]
+def _header(
+    prompts: Prompts, providers: Sequence[Provider], settings: Mapping[str, Any], provider_settings: Mapping[str, Any]
+) -> dict[str, dict[str, str]]:
+    """What the answers depend on, as hashes: each prompt, each provider, and what holds for all."""
     return {
-        "prompts": _hash([asked, prompts.tasks]),
-        "providers": _hash([[provider.name, asdict(provider.price)] for provider in providers]),
-        "settings": _hash(dict(settings)),
+        "prompts": {
+            str(r.request_id): _hash([r.prompt, r.messages, dict(r.options), r.reference]) for r in prompts.requests
+        },
+        "providers": {p.name: _hash([asdict(p.price), provider_settings.get(p.name)]) for p in providers},
+        "settings": {"": _hash(dict(settings))},
     }
 
 
