@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +13,7 @@ from tqdm.auto import tqdm
 
 from routelab.collecting.journal import Pair
 from routelab.collecting.paying import Metered, NoRoom, Till, with_judges
+from routelab.errors import RoutelabError
 from routelab.evaluators import Grade, QualityEvaluator
 from routelab.providers import Completion, Provider, ProviderError
 from routelab.redaction import redacted
@@ -173,28 +174,28 @@ class Asking:
             return meters[-1]
 
         grade = await with_judges(self.evaluator, metered).grade(request, completion)
-        failures = {meter.name: meter.failure for meter in meters if meter.failure is not None}
-        unpaid = any(isinstance(failure, NoRoom) for failure in failures.values())
-        if unpaid or (failures and grade is None):
-            error = "the cap leaves no room to grade it" if unpaid else self._not_graded(request, failures)
+        failed = [meter for meter in meters if meter.failure is not None]
+        unpaid = any(isinstance(meter.failure, NoRoom) for meter in failed)
+        if unpaid or (failed and grade is None):
+            error = "the cap leaves no room to grade it" if unpaid else self._not_graded(failed)
             self.till.journal.has_failed(pair, completion.cost_usd, error)
             raise NoRoom(error) if unpaid else ProviderError(error, refused=True)
         if grade is not None and not meters:
             self.till.charge(pair, grade.cost_usd)
         return grade
 
-    def _not_graded(self, request: LLMRequest, failures: Mapping[str, Exception]) -> str:
+    def _not_graded(self, failed: Sequence[Metered]) -> str:
         """Why there is no grade; a judge that turns away its very first questions is given up.
 
         Raises:
             RoutelabError: the judge cannot be used at all.
         """
-        for name, failure in failures.items():
-            if not isinstance(failure, ProviderError):
-                raise failure
-            if failure.refused and name not in self.till.replied:
-                self.till.given_up.setdefault(name, redacted(str(failure), request.prompt))
-        return redacted(f"its judge gave no grade: {', '.join(map(str, failures.values()))}", request.prompt)
+        for judge in failed:
+            if isinstance(judge.failure, RoutelabError):
+                raise judge.failure
+            if isinstance(judge.failure, ProviderError) and judge.failure.refused and judge.name not in self.till.voted:
+                self.till.given_up.setdefault(judge.name, judge.error)
+        return f"its judge gave no grade: {failed[0].error}"
 
     def _values(self, completion: Completion, grade: Grade | None) -> dict[str, Any]:
         """What the journal keeps of an answer."""

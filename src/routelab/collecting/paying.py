@@ -40,7 +40,7 @@ class Till:
     Attributes:
         given_up: name of a provider, or a judge → why it is asked no more. Under a cap, that is also one whose answer
             cost more than its worst case: the cap relies on that.
-        replied: those that have answered.
+        voted: judges that have replied.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Till:
         self.pool, self.journal, self.spending = pool, journal, spending
         self.give_up_s, self.waits = give_up_s, waits
         self.given_up = dict[str, str]()
-        self.replied = set[str]()
+        self.voted = set[str]()
         self._failing_since = dict[str, float]()
         self._votes = count()
 
@@ -77,7 +77,6 @@ class Till:
             completion = await _answer(self.pool, name, request)
             cost = completion.cost_usd
             self._failing_since.pop(name, None)
-            self.replied.add(name)
             return completion
         except ProviderError as failure:
             cost, error = _charged_usd(failure, worst), redacted(str(failure), request.prompt)
@@ -120,6 +119,7 @@ class Till:
         """The answer to a question of a judge; raises as ``pay``."""
         key = (f"{question.request_id} #{next(self._votes)}", name)
         completion = await self.pay(key, name, question)
+        self.voted.add(name)
         self.journal.has_voted(key, completion.cost_usd)
         return completion
 
@@ -138,11 +138,12 @@ class Till:
 
 @dataclass(slots=True)
 class Metered:
-    """A judge's provider whose every request is paid at the till; ``failure``: why the last had no reply, if so."""
+    """A judge's provider whose requests are paid at the till; ``failure`` and ``error``: why one had no reply."""
 
     provider: Provider
     till: Till
     failure: Exception | None = None
+    error: str = ""
 
     @property
     def name(self) -> str:
@@ -159,10 +160,10 @@ class Metered:
         try:
             return await self.till.vote(self.name, request)
         except asyncio.CancelledError:
-            self.failure = ProviderError("no vote came in time")
+            self.failure, self.error = ProviderError("no vote came in time"), "no vote came in time"
             raise
         except Exception as failure:
-            self.failure = failure
+            self.failure, self.error = failure, redacted(str(failure), request.prompt)
             raise
 
 
