@@ -44,6 +44,8 @@ def test_a_second_run_asks_nothing_again_and_gives_the_same_frame(tmp_path: Path
 def test_requests_in_flight_keep_to_the_concurrency_and_to_a_providers_own(tmp_path: Path) -> None:
     providers = [Charging("a"), Charging("b"), Charging("c")]
     providers[2].limits = Limits(concurrency=2)
+    for provider in providers:
+        provider.latency_s = 0.05  # longer than a sync of the journal
     run(tmp_path, prompts(30), providers, patience=Patience(concurrency=5))
     assert [p.peak for p in providers] == [5, 5, 2]
 
@@ -101,6 +103,21 @@ def test_a_provider_that_fails_everything_is_given_up_and_the_others_go_on(tmp_p
     assert down.asked.total() <= 20
     assert collected.frame["provider"].unique().tolist() == ["b"]
     assert collected.missing == 100
+
+
+def test_a_provider_that_asks_to_be_left_alone_for_longer_than_patience_lasts_is_given_up(tmp_path: Path) -> None:
+    away = Charging("a", lambda number: ProviderError("busy (429)", retry_after_s=3600.0))
+    started = time.monotonic()
+    collected = run(tmp_path, prompts(50), [away, Charging("b")])
+    assert time.monotonic() - started < 30.0
+    assert collected.given_up == {"a": "busy (429)"}
+    assert collected.missing == 50
+
+
+def test_the_bar_says_who_is_waited_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    busy = Charging("a", lambda number: ProviderError("busy", retry_after_s=0.3) if number == 0 else None)
+    assert run(tmp_path, prompts(1), [busy, Charging("b")], progress=True).missing == 0
+    assert "waiting for a: asked to be left alone for 0.3 s" in capsys.readouterr().err
 
 
 def test_the_requests_per_minute_of_a_provider_hold(tmp_path: Path) -> None:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import signal
 import threading
 import time
+from itertools import count
 from pathlib import Path
 
 import pandas as pd
@@ -13,7 +15,7 @@ import pytest
 
 from collecting import Charging, prompts, run
 from routelab import Completion, LLMRequest, RoutelabError
-from routelab.collecting import Patience, Prompts
+from routelab.collecting import Collected, Patience, Prompts
 from routelab.collecting.journal import Journal
 from routelab.providers import Price
 
@@ -79,6 +81,29 @@ def test_a_journal_that_was_cut_anywhere_can_be_gone_on_with(tmp_path: Path) -> 
         assert run(tmp_path, prompts(4), [Charging("a"), Charging("b")]).missing == 0
 
 
+def test_a_disk_that_is_full_for_a_moment_tears_no_line_and_names_the_journal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls, write = count(1), os.write
+
+    def full_at_the_twentieth(file: int, content: bytes) -> int:
+        if next(calls) == 20:
+            write(file, content[: len(content) // 2])
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(file, content)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", full_at_the_twentieth)
+        with pytest.raises(RoutelabError, match=r"journal\.jsonl cannot be written: No space left .* make room there"):
+            run(tmp_path, prompts(20), [Charging("a"), Charging("b")])
+    before = sum("answered" in line for line in lines(tmp_path))
+    providers = [Charging("a"), Charging("b")]
+    collected = run(tmp_path, prompts(20), providers)
+    assert collected.missing == 0
+    assert sum(p.asked.total() for p in providers) == 40 - before
+    assert collected.spent_usd >= 40 * 0.001
+
+
 def test_a_line_that_is_damaged_is_named(tmp_path: Path) -> None:
     run(tmp_path, prompts(3), [Charging("a"), Charging("b")])
     journal = tmp_path / "journal.jsonl"
@@ -94,12 +119,12 @@ def test_a_journal_of_another_collection_is_refused_and_left_as_it_is(tmp_path: 
     before = (tmp_path / "journal.jsonl").read_bytes()
     dearer = Charging("b")
     dearer.price = Price(9.0, 9.0)
+    changed = Prompts([*prompts(2).requests, LLMRequest("Another question?", request_id="p2")])
     for asked, other, settings, named in (
-        (prompts(4), Charging("b"), 100, "prompts"),
-        (prompts(3), Charging("c"), 100, "providers"),
-        (prompts(3), dearer, 100, "providers"),
+        (changed, Charging("b"), 100, "prompts p2"),
+        (prompts(3), dearer, 100, "providers b"),
         (prompts(3), Charging("b"), 200, "settings"),
-        (prompts(4), Charging("b"), 200, "prompts and settings"),
+        (changed, Charging("b"), 200, "prompts p2 and settings"),
     ):
         with pytest.raises(RoutelabError, match=f"of a collection with other {named}: "):
             run(tmp_path, asked, [Charging("a"), other], settings={"max_tokens": settings})
@@ -107,6 +132,30 @@ def test_a_journal_of_another_collection_is_refused_and_left_as_it_is(tmp_path: 
     (tmp_path / "journal.jsonl").write_text('{"some": "thing"}\n')
     with pytest.raises(RoutelabError, match="is a journal of another kind"):
         run(tmp_path, prompts(3), [Charging("a"), Charging("b")])
+
+
+def test_prompts_and_providers_that_join_are_asked_and_the_rest_is_not_asked_again(tmp_path: Path) -> None:
+    first = run(tmp_path, prompts(3), [Charging("a"), Charging("b")])
+    c, b, a = (Charging(name) for name in "cba")
+    wider = run(tmp_path, prompts(5), [c, b, a])
+    assert [p.asked.total() for p in (c, b, a)] == [5, 2, 2]
+    assert wider.frame["provider"].tolist() == ["c", "b", "a"] * 5
+    assert wider.spent_usd == pytest.approx(first.spent_usd + 9 * 0.001)
+    narrow = run(tmp_path, prompts(2), [Charging("a"), Charging("c")])
+    assert (len(narrow.frame), narrow.missing, narrow.spent_usd) == (4, 0, pytest.approx(wider.spent_usd))
+    c.price = Price(9.0, 9.0)
+    with pytest.raises(RoutelabError, match="of a collection with other providers c: "):
+        run(tmp_path, prompts(5), [c, b, a])
+
+
+def test_a_provider_of_other_settings_is_refused(tmp_path: Path) -> None:
+    def again(**limits: int) -> Collected:
+        return run(tmp_path, prompts(2), [Charging(name) for name in limits], provider_settings=limits)
+
+    assert again(a=100, b=100).missing == 0
+    assert again(c=50, a=100).missing == 0
+    with pytest.raises(RoutelabError, match="with other providers b: "):
+        again(a=100, b=200)
 
 
 def test_a_journal_serves_one_process_at_a_time(tmp_path: Path) -> None:

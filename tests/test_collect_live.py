@@ -68,6 +68,28 @@ def test_what_is_wrong_is_told_before_anything_is_asked(tmp_path: Path, options:
     assert "Traceback" not in err
 
 
+def test_a_judge_that_turns_everything_away_is_told_and_exits_with_3(tmp_path: Path) -> None:
+    with faulty_server_in_thread() as server:
+        server.text, server.usage = lambda asked: "Four.", lambda asked: (5, 5, 0)
+        server.behaviour = lambda asked: "400" if "score" in asked.prompt else "ok"
+        code, out, err = Collection(tmp_path / "c", server, 40).finish("--evaluator", "judge:large")
+    assert code == 3
+    assert "0 of 80 answers" in out
+    assert "its judge gave no grade: refused" in err
+    assert "large was given up and not asked the rest: refused" in err
+    assert "run again to ask what is missing" in err
+    assert "What is" not in (tmp_path / "c" / "table.jsonl.journal.jsonl").read_text(), (
+        "a prompt, as the server echoes it"
+    )
+
+
+def test_answers_without_a_grade_are_counted(tmp_path: Path) -> None:
+    with faulty_server_in_thread() as server:
+        server.text, server.usage = lambda asked: "Four.", lambda asked: (5, 5, 0)
+        code, _, err = Collection(tmp_path / "c", server, 3).finish("--evaluator", "judge:large")
+    assert (code, "6 of 6 answers have no grade" in err) == (0, True)
+
+
 def test_what_fails_is_told_and_exits_with_3(tmp_path: Path) -> None:
     with faulty_server_in_thread() as server:
         server.text, server.usage = text, usage

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from collecting import QUICK, Charging, prompts, run
-from routelab import LLMRequest, RoutelabError, SimulatedProvider, simulated_providers
+from routelab import LLMRequest, ProviderPool, RoutelabError, SimulatedProvider, simulated_providers
 from routelab.collecting import Patience, collect
 from routelab.collecting.spending import Spending
 from routelab.evaluators import JudgeEvaluator
 from routelab.providers import Completion, ProviderError
+from routelab.providers.breaker import Circuit
 
 
 @pytest.mark.parametrize("cap", [0.0, 0.01, 0.0123, 0.05, 0.3])
@@ -133,6 +134,51 @@ def test_a_cap_holds_for_answers_and_votes_together_and_no_answer_goes_ungraded(
         assert collected.frame["quality"].notna().all()
     assert spent == sorted(spent)
     assert collected.missing == 0
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_a_judge_that_fails_grades_nothing_for_ever_and_the_next_run_asks_again(tmp_path: Path, refused: bool) -> None:
+    def dead(number: int) -> Exception:
+        return ProviderError("not found", refused=True) if refused else ConnectionError("refused")
+
+    providers, judge = [Charging("a"), Charging("b")], Judge("judge", dead)
+    pool = ProviderPool(providers, circuit=Circuit(cooldown_s=0.01))
+    patience = Patience(2, 2, 0.001, give_up_s=0.2)
+    collected = run(tmp_path, prompts(500), pool, evaluator=JudgeEvaluator(judge), patience=patience)
+    assert list(collected.given_up) == ["judge"]
+    assert "its judge gave no grade" in next(iter(collected.failed.values()))
+    assert (collected.missing, collected.ungraded) == (1000, 0)
+    asked = sum(p.asked.total() for p in providers)
+    assert 0 < asked < 100
+    assert collected.spent_usd >= asked * 0.001
+    again = run(tmp_path, prompts(500), providers, evaluator=JudgeEvaluator(Judge("judge")))
+    assert (again.missing, again.ungraded) == (0, 0)
+    assert again.spent_usd == pytest.approx(collected.spent_usd + 1000 * 0.001 + 3000 * 0.001)
+
+
+def test_a_judge_that_cannot_be_used_at_all_ends_the_run(tmp_path: Path) -> None:
+    keyless = Judge("judge", lambda number: RoutelabError("A_KEY is not set; export it"))
+    with pytest.raises(RoutelabError, match="A_KEY is not set"):
+        run(tmp_path, prompts(5), [Charging("a"), Charging("b")], evaluator=JudgeEvaluator(keyless))
+
+
+def test_replies_of_a_judge_that_hold_no_score_leave_answers_that_are_counted_as_ungraded(tmp_path: Path) -> None:
+    mumbling = JudgeEvaluator(Charging("judge"))
+    collected = run(tmp_path, prompts(5), [Charging("a"), Charging("b")], evaluator=mumbling)
+    assert (collected.missing, collected.ungraded) == (0, 10)
+
+
+def test_a_provider_whose_answers_cost_more_than_their_worst_case_is_asked_no_more_under_a_cap(tmp_path: Path) -> None:
+    class Overcharging(Charging):
+        def worst_cost_usd(self, request: LLMRequest) -> float:
+            return 0.1 * self.cost
+
+    providers = [Overcharging("a"), Charging("b")]
+    collected = run(tmp_path, prompts(50), providers, cap_usd=2.0)
+    assert "an answer cost 0.001 USD, its worst case was 0.0001: it keeps to no max_tokens" in collected.given_up["a"]
+    assert 1 <= providers[0].asked.total() <= 8, "what was in flight"
+    assert collected.frame["provider"].tolist().count("b") == 50
+    assert run(tmp_path / "free", prompts(50), providers).missing == 0
 
 
 def test_a_judge_that_cannot_bound_its_costs_is_refused_under_a_cap(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from routelab.collecting import Collected
 
 INCOMPLETE = 3  # exit code: a second run would ask what is missing
+CAP_HELP = "Spend no more, all runs together, as far as the servers keep to max_tokens."
 _SHOWN = 5  # failures
 
 collect_app = typer.Typer(no_args_is_help=True, help="Collect performance data: a table for every other command.")
@@ -36,7 +37,7 @@ def live(
         str | None, typer.Option(help="Names out of live.providers, with commas between; all when left out.")
     ] = None,
     params: ParamsFile = Path("params.yaml"),
-    cap_usd: Annotated[float | None, typer.Option(min=0.0, help="Never spend more, all runs together.")] = None,
+    cap_usd: Annotated[float | None, typer.Option(min=0.0, help=CAP_HELP)] = None,
     evaluator: Annotated[
         str, typer.Option(help="exact, choice, numeric, regex:PATTERN, judge:PROVIDER or none.")
     ] = "none",
@@ -67,7 +68,8 @@ def live(
     sections = {name: known[name].model_copy(update=changed if name in names else {}) for name in used}
     made = {name: section.provider() for name, section in sections.items()}
     journal = Path(f"{out}.journal.jsonl")
-    answers = ("name", "model", "base_url", "max_tokens")
+    answers = {"name", "model", "base_url", "max_tokens"}
+    hold = {name: section.model_dump(include=answers) for name, section in sections.items()}
     try:
         collected = asyncio.run(
             collect(
@@ -75,10 +77,8 @@ def live(
                 [made[name] for name in names],
                 evaluator_named(evaluator, made.__getitem__),
                 journal=journal,
-                settings={
-                    "evaluator": evaluator,
-                    "providers": [section.model_dump(include=set(answers)) for section in sections.values()],
-                },
+                settings={"evaluator": evaluator, "judge": hold.get(judged_by or "")},
+                provider_settings=hold,
                 cap_usd=cap_usd,
                 patience=Patience(concurrency=concurrency),
                 keep_answers=keep_answers,
@@ -88,6 +88,8 @@ def live(
         typer.echo(f"stopped; the same command goes on from {journal}", err=True)
         raise typer.Exit(130) from None
     _tell(collected)
+    if evaluator != "none" and collected.ungraded:
+        typer.echo(f"{collected.ungraded} of {len(collected.frame)} answers have no grade", err=True)
     if collected.frame.empty or collected.frame["provider"].nunique() < 2:
         typer.echo("no table yet: two providers must have answered", err=True)
     else:
@@ -157,7 +159,7 @@ def _tell(collected: Collected) -> None:
     if len(collected.failed) > _SHOWN:
         typer.echo(f"… and {len(collected.failed) - _SHOWN} more", err=True)
     for provider, error in collected.given_up.items():
-        typer.echo(f"{provider} kept failing and was not asked the rest: {error}", err=True)
+        typer.echo(f"{provider} was given up and not asked the rest: {error}", err=True)
     if collected.capped:
         typer.echo(f"cap reached: {pairs - answered} of {pairs} pairs left; raise --cap-usd and run again", err=True)
     elif collected.missing:

@@ -13,6 +13,7 @@ from tqdm.auto import tqdm
 
 from routelab.collecting.journal import Pair
 from routelab.collecting.paying import Metered, NoRoom, Till, with_judges
+from routelab.errors import RoutelabError
 from routelab.evaluators import Grade, QualityEvaluator
 from routelab.providers import Completion, Provider, ProviderError
 from routelab.redaction import redacted
@@ -29,7 +30,8 @@ class Patience:
         concurrency: requests in flight to each provider at most.
         attempts: at one prompt of a provider, before it has failed.
         backoff_s: seconds before the second attempt, twice that before the third, and so on.
-        give_up_s: a provider that has failed for so long, without an answer in between, is not asked the rest.
+        give_up_s: a provider that has failed for so long without an answer in between, or asks to be left alone for
+            longer, is not asked the rest; where it is the judge, nobody is.
     """
 
     concurrency: int = 8
@@ -50,7 +52,6 @@ class Asking:
 
     Attributes:
         failed: (prompt_id, provider) → the last error.
-        given_up: name of a provider → why it was not asked the rest.
         capped: whether it stopped since the cap leaves no room.
     """
 
@@ -66,10 +67,11 @@ class Asking:
         self.evaluator, self.till, self.patience = evaluator, till, patience
         self.bar, self.keep_answers = bar, keep_answers
         self.failed = dict[Pair, str]()
-        self.given_up = dict[str, str]()
         self.capped = False
-        self._failing_since = dict[str, float]()
         self._stopping = False
+        self._judges = list[str]()
+        if evaluator is not None:
+            with_judges(evaluator, self._is_judge)
         self._in_flight = set[asyncio.Task[Any] | None]()
 
     async def run(self, requests: Sequence[LLMRequest], providers: Sequence[Provider]) -> None:
@@ -104,15 +106,23 @@ class Asking:
         own = None if limits is None else limits.concurrency
         return min(self.patience.concurrency, own or self.patience.concurrency)
 
+    def _is_judge(self, judge: Provider) -> Provider:
+        self._judges.append(judge.name)
+        return judge
+
     async def _work(self, provider: Provider, requests: Iterator[LLMRequest]) -> None:
         """One of the workers that take a provider's requests from the same iterator."""
         for request in requests:
-            if self._stopping or provider.name in self.given_up:
+            if self._is_over(provider.name):
                 return
             error = await self._insist(provider.name, request)
             if error is not None and not self._stopping:
                 self.failed[str(request.request_id), provider.name] = error
             self.bar.update(error is None)
+
+    def _is_over(self, name: str) -> bool:
+        """Whether the provider ``name`` is asked no more: nor is anybody whose answers cannot be graded."""
+        return self._stopping or not self.till.given_up.keys().isdisjoint([name, *self._judges])
 
     async def _insist(self, name: str, request: LLMRequest) -> str | None:
         """Ask until there is an answer, the attempts are used up, or it must stop; returns the last error."""
@@ -120,10 +130,10 @@ class Asking:
         for attempt in range(self.patience.attempts):
             if attempt:
                 await asyncio.sleep(self.patience.backoff_s * 2.0 ** (attempt - 1) * random.uniform(0.5, 1.0))
-            await self.till.ready(name, request)
-            if self._stopping or name in self.given_up:
-                return error or self.given_up.get(name, "")
             try:
+                await self.till.ready(name, request)
+                if self._is_over(name):
+                    return error or "not asked"
                 await self._ask(name, request)
             except NoRoom:
                 raise
@@ -131,23 +141,16 @@ class Asking:
                 error = redacted(str(failure), *request.texts())
                 if failure.refused:
                     return error
-                self._note_failure(name, error)
             else:
-                self._failing_since.pop(name, None)
                 return None
         return error
-
-    def _note_failure(self, name: str, error: str) -> None:
-        now = asyncio.get_running_loop().time()
-        if now - self._failing_since.setdefault(name, now) > self.patience.give_up_s:
-            self.given_up[name] = error
 
     async def _ask(self, name: str, request: LLMRequest) -> None:
         """One attempt: pay, grade, note.
 
         Raises:
             NoRoom: the cap leaves no room for the answer, or for grading it.
-            ProviderError: no answer came.
+            ProviderError: no answer came, or its judge failed.
         """
         pair = (str(request.request_id), name)
         task = asyncio.current_task()
@@ -161,7 +164,7 @@ class Asking:
             self.bar.set_postfix_str(f"{self.till.spending.spent_usd:.4f} USD", refresh=False)
 
     async def _grade(self, pair: Pair, request: LLMRequest, completion: Completion) -> Grade | None:
-        """What the answer is worth. One whose judge cannot be paid is given back: the next run asks for it again."""
+        """What the answer is worth. One whose judge cannot be paid, or fails, is given back for the next run to ask."""
         if self.evaluator is None:
             return None if completion.quality is None else Grade(completion.quality)
         meters = list[Metered]()
@@ -171,12 +174,28 @@ class Asking:
             return meters[-1]
 
         grade = await with_judges(self.evaluator, metered).grade(request, completion)
-        if any(meter.refused for meter in meters):
-            self.till.journal.has_failed(pair, completion.cost_usd, "the cap leaves no room to grade it")
-            raise NoRoom("the cap leaves no room to grade it")
+        failed = [meter for meter in meters if meter.failure is not None]
+        unpaid = any(isinstance(meter.failure, NoRoom) for meter in failed)
+        if unpaid or (failed and grade is None):
+            error = "the cap leaves no room to grade it" if unpaid else self._not_graded(failed)
+            self.till.journal.has_failed(pair, completion.cost_usd, error)
+            raise NoRoom(error) if unpaid else ProviderError(error, refused=True)
         if grade is not None and not meters:
             self.till.charge(pair, grade.cost_usd)
         return grade
+
+    def _not_graded(self, failed: Sequence[Metered]) -> str:
+        """Why there is no grade; a judge that turns away its very first questions is given up.
+
+        Raises:
+            RoutelabError: the judge cannot be used at all.
+        """
+        for judge in failed:
+            if isinstance(judge.failure, RoutelabError):
+                raise judge.failure
+            if isinstance(judge.failure, ProviderError) and judge.failure.refused and judge.name not in self.till.voted:
+                self.till.given_up.setdefault(judge.name, judge.error)
+        return f"its judge gave no grade: {failed[0].error}"
 
     def _values(self, completion: Completion, grade: Grade | None) -> dict[str, Any]:
         """What the journal keeps of an answer."""

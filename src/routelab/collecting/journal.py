@@ -7,24 +7,25 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 from routelab.errors import RoutelabError
 
 Pair = tuple[str, str]
-_NAME = "routelab_journal"
+_NAME, _VERSION = "routelab_journal", 2
 
 
 class Journal:
     """An append-only JSONL file, opened by one process at a time.
 
-    Its first line says of what it is the journal; then come lines ``{"asked": [prompt_id, provider], "worst_usd": …}``
+    Its first line says of what it is the journal, and further ones of that kind what has joined since. Then come lines
+    ``{"asked": [prompt_id, provider], "worst_usd": …}``
     and, closing each, ``{"answered": …}`` or ``{"failed": …}`` with what it cost (``{"voted": …}`` for a question to a
     judge). It holds no prompt.
 
     Args:
         path: made where it is missing; a last line that was torn off is dropped.
-        header: what is collected, as name → hash; the file must have the same.
+        header: what is collected, as kind → name → hash. What the file has under the same name must be the same.
 
     Attributes:
         answered: (prompt_id, provider) → the values of its answer.
@@ -32,10 +33,10 @@ class Journal:
             with its worst case.
 
     Raises:
-        RoutelabError: another process has it open, it is of another collection, or damaged.
+        RoutelabError: another process has it open, it is of another collection, or damaged; later: no room to write.
     """
 
-    def __init__(self, path: str | Path, header: Mapping[str, str]) -> None:
+    def __init__(self, path: str | Path, header: Mapping[str, Mapping[str, str]]) -> None:
         self.path = Path(path)
         self.answered = dict[Pair, dict[str, Any]]()
         self.spent_usd = 0.0
@@ -45,7 +46,7 @@ class Journal:
         self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             self._lock()
-            self._read({_NAME: 1, **header})
+            self._read(header)
         except BaseException:
             os.close(self._file)
             raise
@@ -55,8 +56,10 @@ class Journal:
 
     def __exit__(self, *exception: object) -> None:
         """Put all of it on disk and let other processes open it."""
-        os.fsync(self._file)
-        os.close(self._file)
+        try:
+            self._sync()
+        finally:
+            os.close(self._file)
 
     async def asked(self, pair: Pair, worst_usd: float) -> None:
         """Note that ``pair`` is about to be asked; returns when that is on disk. Concurrent callers share a sync."""
@@ -65,7 +68,7 @@ class Journal:
         async with self._syncing:
             if self._synced < mine:
                 last = self._written
-                await asyncio.to_thread(os.fsync, self._file)
+                await asyncio.to_thread(self._sync)
                 self._synced = last
 
     def has_answered(self, pair: Pair, values: Mapping[str, Any]) -> None:
@@ -84,9 +87,26 @@ class Journal:
     def _write(self, line: Mapping[str, Any]) -> None:
         """One call of the system: a kill leaves the line whole, absent, or torn off at the end of the file."""
         content = (json.dumps(line) + "\n").encode()
-        while content:
-            content = content[os.write(self._file, content) :]
+        whole = os.fstat(self._file).st_size
+        try:
+            while content:
+                content = content[os.write(self._file, content) :]
+        except OSError as error:
+            os.ftruncate(self._file, whole)  # else the next line would go on where this one was torn off
+            raise self._unwritable(error) from error
         self._written += 1
+
+    def _sync(self) -> None:
+        try:
+            os.fsync(self._file)
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def _unwritable(self, error: OSError) -> RoutelabError:
+        return RoutelabError(
+            f"{self.path} cannot be written: {error.strerror}; make room there, then run the same again: it goes on "
+            "from what that file holds"
+        )
 
     def _lock(self) -> None:
         import fcntl
@@ -96,9 +116,9 @@ class Journal:
         except BlockingIOError:
             raise RoutelabError(f"{self.path} is in use by another process; wait for its end, or stop it") from None
 
-    def _read(self, header: dict[str, Any]) -> None:
-        """Go through the file from its start, and begin it where it is empty."""
-        whole = 0
+    def _read(self, header: Mapping[str, Mapping[str, str]]) -> None:
+        """Go through the file from its start, and note what it does not know yet."""
+        whole, known = 0, {kind: dict[str, str]() for kind in header}
         asked = dict[Pair, float]()
         with open(self._file, "rb", closefd=False) as lines:
             for number, content in enumerate(lines, start=1):
@@ -106,8 +126,11 @@ class Journal:
                     break
                 try:
                     line = json.loads(content)
-                    if number == 1:
-                        self._check(line, header)
+                    if number == 1 and not (isinstance(line, dict) and line.get(_NAME) == _VERSION):
+                        self._refuse("a journal of another kind")
+                    if _NAME in line:
+                        for kind, names in known.items():
+                            names.update(line.get(kind, {}))
                     else:
                         self._take(line, asked)
                 except (ValueError, KeyError, TypeError) as error:
@@ -117,21 +140,27 @@ class Journal:
                         f"{self.path}: line {number} is damaged; remove the file to ask everything anew"
                     ) from None
                 whole += len(content)
+        self._check(header, known)
         os.ftruncate(self._file, whole)
         self.spent_usd += sum(asked.values())
-        if not whole:
-            self._write(header)
+        new = {kind: dict(names.items() - known[kind].items()) for kind, names in header.items()}
+        if not whole or any(new.values()):
+            self._write({_NAME: _VERSION, **{kind: dict(sorted(names.items())) for kind, names in new.items()}})
 
-    def _check(self, line: dict[str, Any], header: dict[str, Any]) -> None:
-        other = [name for name in header if line.get(name) != header[name]]
+    def _check(self, header: Mapping[str, Mapping[str, str]], known: Mapping[str, Mapping[str, str]]) -> None:
+        """Refuse what contradicts the file; it tells the first name of each kind."""
+        other = list[str]()
+        for kind, names in header.items():
+            changed = [name for name, value in names.items() if known[kind].get(name, value) != value]
+            other += [f"{kind} {changed[0]}".strip()] if changed else []
         if other:
-            what = (
-                "a journal of another kind" if _NAME in other else f"of a collection with other {' and '.join(other)}"
-            )
-            raise RoutelabError(
-                f"{self.path} is {what}: its answers would not fit; give back what was changed, write the table "
-                "elsewhere (--out), or remove that file to ask everything anew"
-            )
+            self._refuse(f"of a collection with other {' and '.join(other)}")
+
+    def _refuse(self, what: str) -> NoReturn:
+        raise RoutelabError(
+            f"{self.path} is {what}: its answers would not fit; give back what was changed, write the table "
+            "elsewhere (--out), or remove that file to ask everything anew"
+        )
 
     def _take(self, line: dict[str, Any], asked: dict[Pair, float]) -> None:
         """Keep account of a line; ``asked`` holds the worst case of what is not closed yet."""

@@ -34,7 +34,8 @@ class Collected:
         pairs: how many there are in all.
         spent_usd: in this run and those before it, grading included.
         failed: (prompt_id, provider) → why there is no answer.
-        given_up: name of a provider that failed many prompts in a row and was not asked the rest → why.
+        given_up: name of a provider, or a judge, that kept failing or cost more than the cap reckons with, and was not
+            asked the rest → why.
         capped: whether the rest was not asked since the cap left no room.
     """
 
@@ -50,6 +51,11 @@ class Collected:
         """Pairs without an answer, whether they failed or were not asked."""
         return self.pairs - len(self.frame)
 
+    @property
+    def ungraded(self) -> int:
+        """Answers without a grade: there was no reference, or the judge's replies held no score."""
+        return int(self.frame["quality"].isna().sum())
+
 
 async def collect(
     prompts: Prompts,
@@ -58,6 +64,7 @@ async def collect(
     *,
     journal: str | Path,
     settings: Mapping[str, Any] | None = None,
+    provider_settings: Mapping[str, Any] | None = None,
     cap_usd: float | None = None,
     patience: Patience | None = None,
     keep_answers: bool = False,
@@ -73,9 +80,12 @@ async def collect(
         providers: two or more, of different names; their limits hold.
         evaluator: grades the answers; None: as a provider grades itself, if it does.
         journal: a JSONL file, made where it is missing.
-        settings: what else the answers depend on; a journal made with others is refused.
+        settings: what else the answers depend on; a journal made with others is refused. So is one that knows a prompt
+            or a provider of the same name otherwise; those that it does not know are asked.
+        provider_settings: name of a provider → what its answers depend on besides.
         cap_usd: of all that is spent on this journal. What is in flight counts with its worst case, and so does a
-            failure that may have been charged.
+            failure that may have been charged. It holds as far as servers keep to max_tokens: one whose answer cost
+            more than its worst case is asked no more.
         patience: how many at once, and how hard to try.
         keep_answers: whether the journal gets the texts of the answers.
         progress: whether to show a bar.
@@ -87,16 +97,18 @@ async def collect(
     from tqdm.auto import tqdm
 
     tqdm.set_lock(RLock())  # its own is a semaphore of the system, which outlives a kill
+    asked = list(providers)  # before judges join the pool
     pool = _pool(providers, evaluator, cap_usd)
-    names = [provider.name for provider in providers]
-    with Journal(journal, _header(prompts, list(providers), settings or {})) as book:
-        till = Till(pool, book, Spending(cap_usd, book.spent_usd))
-        pairs = len(prompts) * len(names)
-        with tqdm(total=pairs, initial=len(book.answered), unit="answer", disable=not progress) as bar:
-            asking = Asking(evaluator, till, patience or Patience(), bar, keep_answers=keep_answers)
-            await asking.run(prompts.requests, list(providers))
+    names = [provider.name for provider in asked]
+    with Journal(journal, _header(prompts, asked, settings or {}, provider_settings or {})) as book:
+        patience, pairs = patience or Patience(), len(prompts) * len(names)
+        done = sum((str(request.request_id), name) in book.answered for request in prompts.requests for name in names)
+        with tqdm(total=pairs, initial=done, unit="answer", disable=not progress) as bar:
+            till = Till(pool, book, Spending(cap_usd, book.spent_usd), patience.give_up_s, bar.set_postfix_str)
+            asking = Asking(evaluator, till, patience, bar, keep_answers=keep_answers)
+            await asking.run(prompts.requests, asked)
         frame = _frame(prompts, names, book.answered)
-    return Collected(frame, pairs, till.spending.spent_usd, asking.failed, asking.given_up, asking.capped)
+    return Collected(frame, pairs, till.spending.spent_usd, asking.failed, till.given_up, asking.capped)
 
 
 def _pool(
@@ -123,13 +135,16 @@ def _pool(
     return pool
 
 
-def _header(prompts: Prompts, providers: Sequence[Provider], settings: Mapping[str, Any]) -> dict[str, str]:
-    """What the answers depend on, as hashes."""
-    asked = [[r.request_id, r.prompt, r.messages, dict(r.options), r.reference] for r in prompts.requests]
+def _header(
+    prompts: Prompts, providers: Sequence[Provider], settings: Mapping[str, Any], provider_settings: Mapping[str, Any]
+) -> dict[str, dict[str, str]]:
+    """What the answers depend on, as hashes: each prompt, each provider, and what holds for all."""
     return {
-        "prompts": _hash([asked, prompts.tasks]),
-        "providers": _hash([[provider.name, asdict(provider.price)] for provider in providers]),
-        "settings": _hash(dict(settings)),
+        "prompts": {
+            str(r.request_id): _hash([r.prompt, r.messages, dict(r.options), r.reference]) for r in prompts.requests
+        },
+        "providers": {p.name: _hash([asdict(p.price), provider_settings.get(p.name)]) for p in providers},
+        "settings": {"": _hash(dict(settings))},
     }
 
 

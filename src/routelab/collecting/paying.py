@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from math import isfinite
@@ -17,6 +19,8 @@ from routelab.providers.limits import approximate_tokens
 from routelab.redaction import redacted
 from routelab.request import LLMRequest
 
+_LOOK_S = 1.0  # between two looks at whether to wait on
+
 
 class NoRoom(ProviderError):
     """The cap leaves no room for a request."""
@@ -29,10 +33,29 @@ class Till:
         pool: of the providers, with their limits.
         journal: gets what is asked, and what it cost where no answer came.
         spending: the cap.
+        give_up_s: a provider that fails for so long without an answer in between, or asks to be left alone for longer,
+            is given up.
+        waits: is told why a provider is waited for.
+
+    Attributes:
+        given_up: name of a provider, or a judge → why it is asked no more. Under a cap, that is also one whose answer
+            cost more than its worst case: the cap relies on that.
+        voted: judges that have replied.
     """
 
-    def __init__(self, pool: ProviderPool, journal: Journal, spending: Spending) -> None:
+    def __init__(
+        self,
+        pool: ProviderPool,
+        journal: Journal,
+        spending: Spending,
+        give_up_s: float = 60.0,
+        waits: Callable[[str], object] = lambda why: None,
+    ) -> None:
         self.pool, self.journal, self.spending = pool, journal, spending
+        self.give_up_s, self.waits = give_up_s, waits
+        self.given_up = dict[str, str]()
+        self.voted = set[str]()
+        self._failing_since = dict[str, float]()
         self._votes = count()
 
     async def pay(self, key: Pair, name: str, request: LLMRequest) -> Completion:
@@ -53,22 +76,50 @@ class Till:
             await self.ready(name, request)  # strictly: others may have been let through meanwhile
             completion = await _answer(self.pool, name, request)
             cost = completion.cost_usd
+            self._failing_since.pop(name, None)
             return completion
         except ProviderError as failure:
-            cost = _charged_usd(failure, worst)
-            self.journal.has_failed(key, cost, redacted(str(failure), *request.texts()))
+            cost, error = _charged_usd(failure, worst), redacted(str(failure), *request.texts())
+            self._note_failure(name, failure, error)
+            self.journal.has_failed(key, cost, error)
             raise
         finally:
             self.spending.settle(worst, cost)
+            if cost > worst * (1.0 + 1e-9) and isfinite(self.spending.cap_usd):
+                self.given_up[name] = (
+                    f"an answer cost {cost:.3g} USD, its worst case was {worst:.3g}: it keeps to no max_tokens, or its "
+                    "price is wrong, so no cap holds for it"
+                )
+
+    def _note_failure(self, name: str, failure: ProviderError, error: str) -> None:
+        if failure.refused:
+            return
+        now = asyncio.get_running_loop().time()
+        failing_s = now - self._failing_since.setdefault(name, now)
+        if failing_s + (failure.retry_after_s or 0.0) > self.give_up_s:
+            self.given_up.setdefault(name, error)
 
     async def ready(self, name: str, request: LLMRequest) -> None:
-        """Wait until the provider's limits and circuit let ``request`` through."""
-        await self.pool.wait([name], approximate_tokens(request), for_failing=True)
+        """Wait until the provider's limits and circuit let ``request`` through.
+
+        Raises:
+            ProviderError: it was given up meanwhile.
+        """
+        tokens = approximate_tokens(request)
+        while name not in self.given_up:
+            blocked = self.pool.unavailable(name, tokens)
+            if blocked is not None:
+                self.waits(f"waiting for {name}: {blocked.reason}")
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_S):
+                    return await self.pool.wait([name], tokens, for_failing=True)
+        raise ProviderError(self.given_up[name], refused=True)
 
     async def vote(self, name: str, question: LLMRequest) -> Completion:
         """The answer to a question of a judge; raises as ``pay``."""
         key = (f"{question.request_id} #{next(self._votes)}", name)
         completion = await self.pay(key, name, question)
+        self.voted.add(name)
         self.journal.has_voted(key, completion.cost_usd)
         return completion
 
@@ -87,11 +138,12 @@ class Till:
 
 @dataclass(slots=True)
 class Metered:
-    """A judge's provider whose every request is paid at the till; ``refused`` once there was no room for one."""
+    """A judge's provider whose requests are paid at the till; ``failure`` and ``error``: why one had no reply."""
 
     provider: Provider
     till: Till
-    refused: bool = False
+    failure: Exception | None = None
+    error: str = ""
 
     @property
     def name(self) -> str:
@@ -107,8 +159,11 @@ class Metered:
         """The provider's answer."""
         try:
             return await self.till.vote(self.name, request)
-        except NoRoom:
-            self.refused = True
+        except asyncio.CancelledError:
+            self.failure, self.error = ProviderError("no vote came in time"), "no vote came in time"
+            raise
+        except Exception as failure:
+            self.failure, self.error = failure, redacted(str(failure), request.prompt)
             raise
 
 

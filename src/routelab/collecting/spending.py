@@ -20,7 +20,7 @@ class Bounded(Protocol):
 
 
 class Spending:
-    """What was spent, and what may yet be: together never above the cap.
+    """What was spent, and what may yet be: together never above the cap, as long as no request passes its worst case.
 
     Args:
         cap_usd: None: no cap.

@@ -110,8 +110,8 @@ class OpenAIProvider:
         """USD that ``request`` can cost at most, at the present price.
 
         A token of the request is at least one byte of what is sent (the JSON outweighs what a template puts around a
-        message; 256 more are for a system message of its own), and the answer has at most ``max_tokens``. List prices
-        that rise with the length of a request are taken at their base.
+        message; 256 more are for a system message of its own), and the answer has at most ``max_tokens``, as
+        far as the server keeps to that. List prices that rise with the length of a request are taken at their base.
 
         Raises:
             RoutelabError: the request holds parts that are no text, or a limit that is no number, so has no bound.
