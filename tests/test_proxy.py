@@ -201,7 +201,7 @@ def test_a_decision_is_on_disk_when_its_id_is_told(tmp_path: Path) -> None:
     with (
         PerformanceDB(store) as db,
         PerformanceDB(store) as reader,
-        serve_in_thread(create_app(bandit(Speaking(pause_s=0.2), db=db))) as served,
+        serve_in_thread(create_app(bandit(Speaking(), db=db))) as served,
         client(served.url) as asking,
     ):
         for asked in (1, 2):

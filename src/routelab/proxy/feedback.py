@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from routelab.errors import RoutelabError
-from routelab.proxy.errors import ApiError
+from routelab.errors import DatabaseError, RoutelabError
+from routelab.proxy.errors import ApiError, of_log
 from routelab.proxy.metrics import Metrics
 from routelab.proxy.schema import Feedback
 from routelab.routers import Router
@@ -28,7 +28,7 @@ class Grades:
         """Have the grade recorded and learned; the same again changes nothing.
 
         Raises:
-            ApiError: 404, no router remembers the decision; 409, it has another grade, or no answer yet.
+            ApiError: 404, no router knows the decision; 409, it has another grade, or no answer; 503, the log fails.
         """
         status = 200
         try:
@@ -45,6 +45,8 @@ class Grades:
             if router.pending.get(body.decision_id) is not None:
                 try:
                     router.grade(body.decision_id, body.quality)
+                except DatabaseError as error:
+                    raise of_log(error) from None
                 except RoutelabError as error:
                     raise ApiError(409, str(error), "conflict") from None
                 return

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 
 import numpy as np
 
 from routelab.db_records import Outcome
-from routelab.errors import RoutelabError
+from routelab.errors import DatabaseError, RoutelabError
 from routelab.providers import Completion
 from routelab.routers.deciding import DecidingRouter
 from routelab.routers.decision import typical_cost
 from routelab.routers.pending import Pending, check_same
+
+_log = logging.getLogger(__name__)
 
 
 class RecordingRouter(DecidingRouter):
@@ -33,7 +36,8 @@ class RecordingRouter(DecidingRouter):
         """Join the outcome of a decision, however late, and let the policy learn from it.
 
         The same outcome again changes nothing. That of a decision which the router no longer remembers (older than
-        its ``horizon``, or made before a restart) goes to the log and is not learned.
+        its ``horizon``, or made before a restart) goes to the log and is not learned; that of one which the log did
+        not take is learned only.
 
         Raises:
             RoutelabError: the decision is unknown to router and log, it has another outcome already, or a value is
@@ -42,7 +46,14 @@ class RecordingRouter(DecidingRouter):
         told = (latency_s, input_tokens, output_tokens, error, quality_se, grading_cost_usd)
         self._record(Outcome(decision_id, quality, cost_usd, self.clock(), *told))
 
-    def _record(self, outcome: Outcome, *, final: bool = True) -> None:
+    def _record_call(self, outcome: Outcome, *, final: bool = True) -> None:
+        """Record and learn what a call came to; a log that fails is told of by ``logging``, and costs no answer."""
+        try:
+            self._record(outcome, final=final, must_log=False)
+        except DatabaseError:
+            _log.exception("the outcome of decision %r could not be recorded", outcome.decision_id)
+
+    def _record(self, outcome: Outcome, *, final: bool = True, must_log: bool = True) -> None:
         """Record and learn; not ``final`` is the outcome of a provider that failed, while others are still asked."""
         decided = self.pending.get(outcome.decision_id)
         if isinstance(decided, Outcome):
@@ -51,8 +62,13 @@ class RecordingRouter(DecidingRouter):
         if decided is None:
             self._record_forgotten(outcome)
             return
-        if self.db is not None:
-            self.db.record_outcome(outcome)
+        if self.db is not None and decided.logged:
+            try:
+                self.db.record_outcome(outcome)
+            except DatabaseError:
+                if must_log:
+                    raise
+                _log.exception("the outcome of decision %r could not be recorded", outcome.decision_id)
         self.pending.settle(outcome)
         self.grading_cost_usd += outcome.grading_cost_usd
         if decided.owed is not None:
