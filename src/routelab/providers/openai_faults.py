@@ -6,6 +6,7 @@ import math
 import socket
 import ssl
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
@@ -83,14 +84,12 @@ def _status(error: openai.APIStatusError) -> ProviderError:
 
 def _retry_after_s(headers: Mapping[str, str]) -> float | None:
     """Seconds of ``Retry-After`` (RFC 9110: seconds, or a date) or of OpenAI's ``retry-after-ms``."""
-    try:
-        if "retry-after-ms" in headers:
-            wait = float(headers["retry-after-ms"]) / 1000.0
-        else:
-            wait = _seconds(headers["retry-after"])
-    except (KeyError, ValueError):
-        return None
-    return max(0.0, wait) if math.isfinite(wait) else None
+    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        with suppress(KeyError, ValueError, OverflowError):  # of a date: in no calendar, or past its end
+            wait = unit * _seconds(headers[name])
+            if math.isfinite(wait):
+                return max(0.0, wait)
+    return None
 
 
 def _seconds(value: str) -> float:
