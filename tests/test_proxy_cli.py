@@ -135,6 +135,13 @@ def test_other_machines_are_served_with_a_token_only(tmp_path: Path, monkeypatch
         assert "s3cret" not in (tmp_path / "said.txt").read_text()
 
 
+def test_another_address_of_this_machine_is_served_by_its_name(tmp_path: Path) -> None:
+    arguments = ("--simulated", "--host", "127.0.0.2", "--router", "thompson")
+    with program(tmp_path, PROXY, "proxy", "--port", "0", *arguments) as (_, url):
+        assert send(url, "/v1/models", method="GET")[0] == 200
+        assert send(url, "/v1/models", method="GET", host="evil.example")[0] == 403
+
+
 def test_what_cannot_be_served_ends_with_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for arguments, told in (
