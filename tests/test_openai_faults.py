@@ -12,6 +12,7 @@ from faulty_server import DNS_URL, FaultyServer, refused_url
 from live import PRICE, failure, provider_at
 from routelab import LLMRequest, OpenAIProvider
 from routelab.providers import Chunk, ProviderError
+from routelab.providers.openai_faults import _retry_after_s
 
 REQUEST = LLMRequest("Who was Ada Lovelace?")
 SENTENCES = {  # behaviour → what is said of it, in one piece and streamed
@@ -126,6 +127,28 @@ def test_the_wait_that_a_provider_asks_for_is_told(
         assert (wait is None) if least is None or most is None else (wait is not None and least <= wait <= most)
 
     asyncio.run(ask())
+
+
+@pytest.mark.parametrize(
+    ("headers", "wait_s"),
+    [
+        ({"retry-after-ms": "1500", "retry-after": "9"}, 1.5),
+        ({"retry-after-ms": "soon", "retry-after": "9"}, 9.0),
+        ({"retry-after-ms": "nan", "retry-after": "9"}, 9.0),
+        ({"retry-after": "-5"}, 0.0),
+        *(
+            ({"retry-after": value}, None)
+            for value in (
+                "Fri, 31 Dec 9999 23:59:59 -1200",
+                "Fri, 31 Feb 2026 10:00:00 GMT",
+                "1e400",
+                "soon",
+            )
+        ),
+    ],
+)
+def test_a_wait_that_means_nothing_is_none(headers: dict[str, str], wait_s: float | None) -> None:
+    assert _retry_after_s(headers) == wait_s
 
 
 @pytest.mark.parametrize("behaviour", sorted(set(SENTENCES) - set(HALF) - {"drip", "wrong-model"}))

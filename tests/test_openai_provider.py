@@ -9,6 +9,7 @@ from contextlib import aclosing
 
 import pytest
 
+import chat_answers as answers
 from faulty_server import FaultyServer
 from live import PRICE, answered, provider_at, streamed
 from routelab import LLMRequest, OpenAIProvider, RoutelabError
@@ -150,6 +151,32 @@ def test_a_new_price_counts_from_the_next_answer_on() -> None:
             assert (await provider.complete(REQUEST)).cost_usd == pytest.approx(0.03)
             assert provider.price == Price(10.0, 20.0)
 
+    asyncio.run(ask())
+
+
+def test_a_stream_is_whole_when_its_last_event_came_though_the_server_does_not_end_it() -> None:
+    events = answers.events("m", "Hi there", (5, 20, 0), 2)
+
+    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answers.head("200 OK", kind="text/event-stream") + b"".join(map(answers.frame, events)))
+        await reader.read()  # until the client has gone
+        writer.close()
+        gone.set()
+
+    async def ask() -> None:
+        async with await asyncio.start_server(hang, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            provider = OpenAIProvider(
+                "a", model="m", base_url=f"http://127.0.0.1:{port}/v1", key_env=None, price=PRICE, timeout_s=30.0
+            )
+            async with asyncio.timeout(5.0):
+                chunks, completion = await streamed(provider, REQUEST)
+                await gone.wait()  # its connection is not kept
+            assert chunks[-1].event.endswith(b"data: [DONE]\n\n")
+            assert (completion.text, completion.output_tokens, completion.error) == ("Hi there", 20, None)
+
+    gone = asyncio.Event()
     asyncio.run(ask())
 
 

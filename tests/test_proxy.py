@@ -131,6 +131,14 @@ def test_what_a_client_adds_reaches_the_provider(db: PerformanceDB) -> None:
     assert db.log()["unit_id"].tolist() == ["ann", "talk 7"]
 
 
+def test_a_conversation_without_a_text_of_the_user_is_answered(db: PerformanceDB) -> None:
+    image = {"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}
+    with serve_in_thread(create_app(bandit(Speaking(), db=db))) as served, client(served.url) as asking:
+        for message in ({"role": "user", "content": [image]}, {"role": "system", "content": "Begin."}):
+            answer = asking.chat.completions.create(model="routelab", messages=[message])
+            assert answer.choices[0].message.content == "".join(WORDS)
+
+
 @pytest.mark.parametrize(
     ("error", "raised", "code"),
     [
@@ -211,7 +219,7 @@ def test_a_decision_is_on_disk_when_its_id_is_told(tmp_path: Path) -> None:
     with (
         PerformanceDB(store) as db,
         PerformanceDB(store) as reader,
-        serve_in_thread(create_app(bandit(Speaking(pause_s=0.2), db=db))) as served,
+        serve_in_thread(create_app(bandit(Speaking(), db=db))) as served,
         client(served.url) as asking,
     ):
         for asked in (1, 2):

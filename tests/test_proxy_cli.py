@@ -159,6 +159,13 @@ def test_who_waits_for_silent_providers_is_told_when_the_deadline_is_over(tmp_pa
     assert message.startswith("no answer within 0.5 s: every provider ")
 
 
+def test_another_address_of_this_machine_is_served_by_its_name(tmp_path: Path) -> None:
+    arguments = ("--simulated", "--host", "127.0.0.2", "--router", "thompson")
+    with program(tmp_path, PROXY, "proxy", "--port", "0", *arguments) as (_, url):
+        assert send(url, "/v1/models", method="GET")[0] == 200
+        assert send(url, "/v1/models", method="GET", host="evil.example")[0] == 403
+
+
 def test_what_cannot_be_served_ends_with_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for arguments, told in (

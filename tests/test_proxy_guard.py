@@ -99,6 +99,14 @@ def test_nothing_around_a_body_is_read_without_end(begun: bytes) -> None:
         assert send(served.url, CHAT, BODY)[0] == 200
 
 
+def test_a_request_of_two_lengths_is_refused_and_its_connection_closed() -> None:
+    head = b"POST /v1/feedback HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with serve_in_thread(create_app(bandit(Speaking()))) as served:
+        told = exchange(served.url, head + b"0\r\n\r\nGET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    assert told.startswith(b"HTTP/1.1 400")
+    assert told.count(b"HTTP/1.1") == 1
+
+
 def test_a_request_that_does_not_arrive_is_given_up() -> None:
     app = create_app(bandit(Speaking()), limits=ProxyLimits(body_timeout_s=0.1))
     head = b"POST /v1/feedback HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n{"

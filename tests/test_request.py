@@ -73,10 +73,13 @@ def test_the_prompt_of_a_conversation_is_what_the_user_said_last():
 
 
 @pytest.mark.parametrize("content", [None, "", " ", [], [{"type": "image_url"}], [{"type": "text", "text": 3}], 7])
-def test_a_conversation_in_which_the_user_says_nothing_is_refused(content):
-    for messages in ([{"role": "user", "content": content}], [{"role": "system", "content": "Be brief."}]):
-        with pytest.raises(RoutelabError, match="the last message of the role 'user' holds no text"):
-            LLMRequest.from_chat(messages)
+def test_a_conversation_in_which_the_user_says_nothing_is_known_by_its_last_text(content):
+    silent, brief = {"role": "user", "content": content}, {"role": "system", "content": "Be brief."}
+    assert LLMRequest.from_chat([silent]).prompt == "[no text]"
+    assert LLMRequest.from_chat([brief]).prompt == "Be brief."
+    assert LLMRequest.from_chat([brief, silent]).prompt == "Be brief."
+    talk = [brief, {"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yes?"}, silent]
+    assert LLMRequest.from_chat(talk).prompt == "Yes?"
 
 
 def test_numbers_of_the_callers_own_stand_in_for_a_prompt():

@@ -55,19 +55,28 @@ def proxy(
         learner = online_router(pool, router, policy, featurizer, settings)
         learn_from_log(learner)
         typer.echo(f"routelab asks {', '.join(pool.names)}; logs to {log!r}")
-        serve(create_app(learner, token=token, hosts=LOOPBACK if local else None), host, port)
+        serve(create_app(learner, token=token, hosts={*LOOPBACK, named(host)} if local else None), host, port)
 
 
 def is_loopback(host: str) -> bool:
     """Whether only this machine reaches ``host``.
 
-    >>> is_loopback("127.0.0.1"), is_loopback("localhost"), is_loopback("0.0.0.0")
+    >>> is_loopback("127.0.0.1"), is_loopback("Localhost"), is_loopback("0.0.0.0")
     (True, True, False)
     """
     try:
         return ip_address(host).is_loopback
     except ValueError:
-        return host == "localhost"
+        return host.lower() == "localhost"
+
+
+def named(host: str) -> str:
+    """``host`` as the header Host names it.
+
+    >>> named("127.0.0.2"), named("Localhost"), named("::1")
+    ('127.0.0.2', 'localhost', '[::1]')
+    """
+    return f"[{host.lower()}]" if ":" in host else host.lower()
 
 
 def provider_pool(params: Path, simulated: bool) -> ProviderPool:

@@ -134,21 +134,22 @@ class LLMRequest:
     def from_chat(cls, messages: Sequence[Mapping[str, Any]], **fields: Any) -> Self:
         """The request of a whole conversation; its prompt is the text of the last message of the user.
 
+        Where that holds none, it is the last text of anybody, or else ``"[no text]"``, as of an image alone.
+
         Args:
             messages: in OpenAI's chat format; where a content has parts, those of type "text" count, a line each.
             fields: others of the request.
 
         Raises:
-            RoutelabError: no message of the user holds text, or a field is wrong.
+            RoutelabError: there is no message, or a field is wrong.
 
         >>> LLMRequest.from_chat([{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}]).prompt
         'Hi'
         """
         _check_messages(messages)
-        own = [message.get("content") for message in messages if message["role"] == "user"]
-        prompt = _text(own[-1]) if own else ""
-        if not prompt.strip():
-            raise RoutelabError("LLMRequest.messages: the last message of the role 'user' holds no text; give one")
+        own = [message for message in messages if message["role"] == "user"]
+        texts = (_text(message.get("content")) for message in (*own[-1:], *reversed(messages)))
+        prompt = next((text for text in texts if text.strip()), "[no text]")
         return cls(prompt, messages=messages, **fields)
 
     def texts(self) -> list[str]:

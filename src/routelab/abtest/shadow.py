@@ -67,12 +67,10 @@ class ShadowRouter(DelegatingRouter):
         request = named(request)
         for name, router in self.shadows.items():
             try:
-                choice = would_choose(router, request)
+                self.db.record_shadow(name, would_choose(router, request))
             except Exception as error:  # live goes on whatever a shadow does
                 self.failures[name] += 1
                 self.last_error[name] = f"{type(error).__name__}: {error}"
-            else:
-                self.db.record_shadow(name, choice)
         return self.live, request
 
     def _held(self) -> list[Router]:

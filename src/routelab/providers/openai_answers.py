@@ -33,6 +33,7 @@ class Answer:
         tokens: as the provider counts them, once it said so.
         choices: whether there was any.
         ended: whether the provider said that the answer ends here.
+        done: whether it closed the stream (``[DONE]``): nothing follows.
     """
 
     model: str
@@ -41,6 +42,7 @@ class Answer:
     tokens: Tokens | None = None
     choices: bool = False
     ended: bool = False
+    done: bool = False
     _rest: bytearray = field(default_factory=bytearray, repr=False)
 
     def read(self, body: bytes) -> None:
@@ -73,7 +75,7 @@ class Answer:
             lines = [line[5:] for line in event.split(b"\n") if line.startswith(b"data:")]
             if payload := b"\n".join(lines).strip():
                 if payload == b"[DONE]":
-                    self.ended = told = True
+                    self.ended = self.done = told = True
                 else:
                     told |= self._take(_json(payload), "delta")
         return self.text[before:], events, told or self.ended

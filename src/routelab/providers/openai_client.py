@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 from functools import cache
 
 import aiohttp  # noqa: F401  (the SDK's client needs it)
@@ -20,6 +21,7 @@ from routelab.providers.keys import read_key
 from routelab.providers.openai_faults import MAX_ANSWER_BYTES, AnswerTooLarge, StatusError, described
 
 _KEEP_ALIVE_S = 4.0  # less than servers do, lest a request be sent on a connection that is being closed
+_REST_S = 0.1  # for the few bytes after the last event
 _KEEPERS: dict[httpx2.AsyncClient, AsyncGenerator[None]] = {}  # of all open clients, until their loops end
 
 
@@ -77,6 +79,13 @@ class Connections:
                 await response.aclose()
         if failure is not None:
             raise failure
+
+    async def finish(self, parts: AsyncGenerator[bytes]) -> None:
+        """Read for a moment what ends ``parts``, so that their connection can be used again; else it is closed."""
+        with suppress(TimeoutError, ProviderError):
+            async with asyncio.timeout(_REST_S):
+                async for _ in parts:
+                    pass
 
     async def close(self) -> None:
         """Close the connections of this loop."""

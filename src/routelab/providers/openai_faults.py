@@ -106,14 +106,12 @@ def _said(body: bytes) -> dict[str, Any]:
 
 def _retry_after_s(headers: Mapping[str, str]) -> float | None:
     """Seconds of ``Retry-After`` (RFC 9110: seconds, or a date) or of OpenAI's ``retry-after-ms``."""
-    try:
-        if "retry-after-ms" in headers:
-            wait = float(headers["retry-after-ms"]) / 1000.0
-        else:
-            wait = _seconds(headers["retry-after"])
-    except (KeyError, ValueError):
-        return None
-    return max(0.0, wait) if math.isfinite(wait) else None
+    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        with suppress(KeyError, ValueError, OverflowError):  # of a date: in no calendar, or past its end
+            wait = unit * _seconds(headers[name])
+            if math.isfinite(wait):
+                return max(0.0, wait)
+    return None
 
 
 def _seconds(value: str) -> float:

@@ -191,6 +191,9 @@ class OpenAIProvider:
                     if begun and held:
                         yield Chunk(text, held)
                         held, text = b"", ""
+                    if answer.done:
+                        await self._connections.finish(parts)
+                        break
         except ProviderError:
             if not (begun and answer.ended):
                 raise

@@ -15,6 +15,7 @@ from routelab.proxy.models import AnyRouter, Selection
 from routelab.request import LLMRequest
 from routelab.routers import RoutingDecision, Streamed
 
+SAVING_S = 1.0  # longer than a log takes, shorter than anybody waits for nothing
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
@@ -26,7 +27,7 @@ class Answer:
     Args:
         selection: who was asked for.
         provider: name of who answers.
-        decision: of the router; None where the provider was asked for by its name.
+        decision: of the router; None where the provider was asked for by its name, or the log could not take it.
         completion: the whole; of a streamed answer, once it is.
         chunks: of a streamed answer; they set ``completion`` at their end.
     """
@@ -81,25 +82,31 @@ async def _while_saving(
     try:
         await asyncio.sleep(0)  # it decides before it waits for anybody
         first = router.last_decision
-        safe = await _saved(router)
+        safe = await _saved(router, first)
         answer = await task
     finally:
         if not task.done():
             task.cancel()
             await asyncio.wait({task})
-    if decided(answer) is not first:  # another provider was asked when the first one had failed
-        safe = await _saved(router)
+    decision = decided(answer)
+    if decision is not first:  # another provider was asked when the first one had failed
+        safe = await _saved(router, decision)
     return answer, safe
 
 
-async def _saved(router: AnyRouter) -> bool:
+async def _saved(router: AnyRouter, decision: RoutingDecision | None) -> bool:
+    """Whether a decision is on disk within ``SAVING_S``; a log that fails costs no answer, only its being graded."""
     try:
         if router.db is not None:
-            await router.db.saved()
-    except DatabaseError:  # a log that fails costs no answer, but whoever gets it cannot grade it
+            async with asyncio.timeout(SAVING_S):
+                await router.db.saved()
+    except TimeoutError:
+        _log.warning("a decision was not saved within %g s", SAVING_S)
+        return False
+    except DatabaseError:
         _log.exception("a decision could not be saved")
         return False
-    return True
+    return decision is None or decision.logged
 
 
 async def _of_provider(

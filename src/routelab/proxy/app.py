@@ -33,7 +33,8 @@ def create_app(
 
     ``model`` says who decides (see ``Models``). Headers of an answer tell the decision: ``x-routelab-decision-id``,
     ``-provider``, ``-propensity``, ``-policy``, ``-router`` and, where it is not streamed, ``-cost-usd``. A decision is
-    on disk before its id leaves the process. A router that has a grader asks it when the answer is whole; nobody waits
+    on disk before its id leaves the process; an answer whose decision the log does not take within a second has none
+    of these but the router and the provider. A router that has a grader asks it when the answer is whole; nobody waits
     for that. What is asked of a provider by its own name is no decision: it is neither logged nor learned.
 
     Args:

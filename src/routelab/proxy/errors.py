@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -10,12 +11,13 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from routelab.errors import RoutelabError
+from routelab.errors import DatabaseError, RoutelabError
 from routelab.providers import DeadlineError, FailingError, ProviderError
 
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request
 
+_log = logging.getLogger(__name__)
 _TYPES = {401: "authentication_error", 404: "not_found_error", 429: "rate_limit_error"}
 
 
@@ -68,6 +70,12 @@ def of_provider(error: ProviderError) -> ApiError:
     return ApiError(502, str(error), "providers_failed")
 
 
+def of_log(error: DatabaseError) -> ApiError:
+    """What a client is told when the log fails: not the error, which names its address and is logged."""
+    _log.error("the log failed", exc_info=error)
+    return ApiError(503, "the log of the proxy fails at present; try again", "log_unavailable", retry_after_s=1.0)
+
+
 def _respond(error: ApiError) -> JSONResponse:
     return JSONResponse(error.body(), error.status, error.headers())
 
@@ -91,6 +99,10 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(ProviderError)
     async def unanswered(_: Request, error: ProviderError) -> JSONResponse:
         return _respond(of_provider(error))
+
+    @app.exception_handler(DatabaseError)
+    async def unlogged(_: Request, error: DatabaseError) -> JSONResponse:
+        return _respond(of_log(error))
 
     @app.exception_handler(RoutelabError)
     async def refused(_: Request, error: RoutelabError) -> JSONResponse:

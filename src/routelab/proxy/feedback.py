@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from routelab.errors import DatabaseError, RoutelabError
-from routelab.proxy.errors import ApiError
+from routelab.proxy.errors import ApiError, of_log
 from routelab.proxy.metrics import Metrics
 from routelab.proxy.schema import Feedback
 from routelab.routers import Router
@@ -48,6 +48,8 @@ class Grades:
         router = await self._router_of(body.decision_id)
         try:
             router.grade(body.decision_id, body.quality)
+        except DatabaseError as error:
+            raise of_log(error) from None
         except RoutelabError as error:
             raise ApiError(409, str(error), "conflict") from None
 
@@ -61,6 +63,6 @@ class Grades:
                 if db is not None and await asyncio.to_thread(db.outcome, decision_id) is not None:
                     return router
             except DatabaseError as error:
-                raise ApiError(503, str(error), "log_failed") from None
+                raise of_log(error) from None
         told = "unknown, or without an answer in the log; nothing is recorded"
         raise ApiError(404, f"decision {decision_id!r}: {told}", "decision_not_found")

@@ -111,6 +111,8 @@ class Guard:
     def _check(self, scope: Scope) -> None:
         """Raise an ApiError where the head of a request is reason enough."""
         headers = Headers(scope=scope)
+        if "content-length" in headers and "transfer-encoding" in headers:  # a server in front may end it elsewhere
+            raise ApiError(400, "Content-Length and Transfer-Encoding exclude each other; send one", "invalid_request")
         if self._hosts is not None and _name(headers.get("host", "")) not in self._hosts:
             raise ApiError(403, f"this proxy serves {', '.join(sorted(self._hosts))} only", "host_not_allowed")
         if scope["path"] in OPEN:

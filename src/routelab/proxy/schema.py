@@ -63,11 +63,7 @@ class ChatRequest(_Body):
         return self.stream_options is not None and bool(self.stream_options.include_usage)
 
     def request(self, unit_id: str | None) -> LLMRequest:
-        """What the router sees; ``unit_id`` stands before ``user``.
-
-        Raises:
-            RoutelabError: the messages hold no text of a user.
-        """
+        """What the router sees; ``unit_id`` stands before ``user``."""
         sent = self.model_dump(exclude_unset=True)
         options = {name: value for name, value in sent.items() if name not in _OURS and value is not None}
         return LLMRequest.from_chat(sent["messages"], options=options, unit_id=unit_id or self.user)

@@ -37,7 +37,8 @@ class AnsweringRouter(RecordingRouter):
         has half of the time left while others remain. When every provider failed, one is asked once more, as far as
         the router's ``retry_share`` allows. Each attempt is a decision with an outcome. A failure is an outcome of
         quality 0, with 200 characters of its error, cut where they quote the request or show a key (``redacted``);
-        what is raised says all. An answer that its provider did not grade is recorded, and waits for ``grade``.
+        what is raised says all. An answer that its provider did not grade is recorded, and waits for ``grade``. A log
+        that fails costs no answer: the error goes to ``logging``, and what was to be recorded is learned all the same.
 
         Args:
             request: to be answered.
@@ -59,7 +60,7 @@ class AnsweringRouter(RecordingRouter):
                 completion = await self.pool.complete(name, request, timeout_s=timeout_s)
                 outcome = self._checked(decision, completion)
             except asyncio.CancelledError:
-                self.record_outcome(decision.decision_id, quality=None, cost_usd=0.0, error=CANCELLED)
+                self._record_call(Outcome(decision.decision_id, None, 0.0, self.clock(), error=CANCELLED))
                 raise
             except Exception as error:
                 self._failed(course, decision, error)
@@ -108,7 +109,7 @@ class AnsweringRouter(RecordingRouter):
                             yield piece
             except (asyncio.CancelledError, GeneratorExit):
                 cost = self._estimated_cost(decision, course.request, came)
-                self.record_outcome(decision.decision_id, quality=None, cost_usd=cost, error=CANCELLED)
+                self._record_call(Outcome(decision.decision_id, None, cost, self.clock(), error=CANCELLED))
                 raise
             except Exception as error:
                 self._failed(course, decision, error, came)
@@ -194,7 +195,7 @@ class AnsweringRouter(RecordingRouter):
         if completion.quality is None:
             self._await_grade(outcome, completion)
         else:
-            self._record(outcome)
+            self._record_call(outcome)
 
     def _failed(
         self, course: Course, decision: RoutingDecision, error: Exception, came: list[str] | None = None
@@ -206,7 +207,7 @@ class AnsweringRouter(RecordingRouter):
         outcome = self._outcome(decision.decision_id, told.completion, None if told.refused else 0.0, logged)
         if told.completion is None:
             outcome = replace(outcome, cost_usd=self._estimated_cost(decision, course.request, came))
-        self._record(outcome, final=final)
+        self._record_call(outcome, final=final)
         if final:
             raise told from None
         course.failures[name] = str(told)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from random import Random
 from typing import Never
 
 import numpy as np
 
-from routelab.db_records import new_decision_id
-from routelab.errors import RoutelabError
+from routelab.db_records import Decision, new_decision_id
+from routelab.errors import DatabaseError, RoutelabError
 from routelab.features import RequestFeaturizer
 from routelab.performance_db import PerformanceDB
 from routelab.policies import BudgetPacer, Choice, Objective, Policy
@@ -24,6 +26,8 @@ from routelab.routers.diverting import divert
 from routelab.routers.pending import Pending, PendingDecisions
 from routelab.routers.retries import RetryBudget
 from routelab.routers.stickiness import Stickiness
+
+_log = logging.getLogger(__name__)
 
 
 class DecidingRouter:
@@ -108,7 +112,9 @@ class DecidingRouter:
         """Choose a provider and record the decision; nothing is executed.
 
         What the policy would send to a provider that cannot be asked now (limits, circuit) goes to the best of the
-        others, and the probabilities with it (``divert``). Where none can be asked the policy is followed.
+        others, and the probabilities with it (``divert``). Where none can be asked the policy is followed. A log that
+        does not take the decision costs nobody an answer: the error is logged, the decision stands (``logged`` is
+        False) and is learned from, and neither it nor its outcome is recorded.
 
         Args:
             request: to be routed.
@@ -169,7 +175,7 @@ class DecidingRouter:
                 feature_set=self.featurizer.feature_set_,
                 policy_version=self.policy_version,
             )
-            self.db.record_decision(record)
+            decision = replace(decision, logged=self._logged(self.db, record))
         expected = float(choice.estimates.quality[0, choice.arm]), float(choice.estimates.cost[0, choice.arm])
         self._reserve(expected[1], 1)
         self.pending.add(
@@ -183,10 +189,20 @@ class DecidingRouter:
                 expected=expected,
                 typical=typical_cost(decision.provider.price),
                 owed=owed,
+                logged=decision.logged,
             ),
         )
         self.last_decision = decision
         return decision
+
+    def _logged(self, db: PerformanceDB, record: Decision) -> bool:
+        """Whether ``db`` takes a decision."""
+        try:
+            db.record_decision(record)
+        except DatabaseError:
+            _log.exception("decision %r could not be recorded", record.decision_id)
+            return False
+        return True
 
     def _reserve(self, cost: float, requests: int) -> None:
         """Tell the pacer of requests in flight."""

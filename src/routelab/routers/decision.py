@@ -24,6 +24,7 @@ class RoutingDecision:
         estimates: what the policy expected of each arm, shapes (1, k).
         objective: the trade-off it was made under.
         policy: name of the policy that decided.
+        logged: whether the router's log, where there is one, took it.
     """
 
     decision_id: str
@@ -33,6 +34,7 @@ class RoutingDecision:
     estimates: Estimates
     objective: Objective
     policy: str
+    logged: bool = True
 
     def record(
         self,

@@ -25,6 +25,7 @@ class Pending:
         typical: typical cost of the provider then, in USD.
         owed: USD that failed providers cost the same request; None once the budget's pacer was told everything.
         completion: the answer, once there is one.
+        logged: whether the log knows the decision, and so may have its outcome.
     """
 
     x: Matrix
@@ -36,6 +37,7 @@ class Pending:
     typical: float
     owed: float | None = 0.0
     completion: Completion | None = None
+    logged: bool = True
 
 
 class PendingDecisions:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from routelab.db_records import Outcome
-from routelab.errors import RoutelabError
+from routelab.errors import DatabaseError, RoutelabError
 from routelab.providers import Completion
 from routelab.routers.deciding import DecidingRouter
 from routelab.routers.decision import typical_cost
 from routelab.routers.pending import Pending, check_same
 
 _UNGRADED: dict[str, Any] = {"quality": None, "quality_se": None, "grading_cost_usd": 0.0}
+_log = logging.getLogger(__name__)
 
 
 class RecordingRouter(DecidingRouter):
@@ -38,7 +40,8 @@ class RecordingRouter(DecidingRouter):
         An answer that the router brought has its outcome already; ``grade`` it.
 
         The same outcome again changes nothing. That of a decision which the router no longer remembers (older than
-        its ``horizon``, or made before a restart) goes to the log and is not learned.
+        its ``horizon``, or made before a restart) goes to the log and is not learned; that of one which the log did
+        not take is learned only.
 
         Raises:
             RoutelabError: the decision is unknown to router and log, it has another outcome already, or a value is
@@ -47,7 +50,14 @@ class RecordingRouter(DecidingRouter):
         told = (latency_s, input_tokens, output_tokens, error, quality_se, grading_cost_usd)
         self._record(Outcome(decision_id, quality, cost_usd, self.clock(), *told))
 
-    def _record(self, outcome: Outcome, *, final: bool = True) -> None:
+    def _record_call(self, outcome: Outcome, *, final: bool = True) -> None:
+        """Record and learn what a call came to; a log that fails is told of by ``logging``, and costs no answer."""
+        try:
+            self._record(outcome, final=final, must_log=False)
+        except DatabaseError:
+            _log.exception("the outcome of decision %r could not be recorded", outcome.decision_id)
+
+    def _record(self, outcome: Outcome, *, final: bool = True, must_log: bool = True) -> None:
         """Record and learn; not ``final`` is the outcome of a provider that failed, while others are still asked."""
         decided = self.pending.get(outcome.decision_id)
         if isinstance(decided, Outcome):
@@ -58,10 +68,8 @@ class RecordingRouter(DecidingRouter):
             return
         if decided.completion is not None:
             check_same(self._outcome(outcome.decision_id, decided.completion, None), replace(outcome, **_UNGRADED))
-        if self.db is not None and decided.completion is None:
-            self.db.record_outcome(outcome)
-        elif self.db is not None and outcome.quality is not None:
-            self.db.record_grade(outcome)
+        if decided.logged:
+            self._write(outcome, decided, must_log=must_log)
         self.pending.settle(outcome)
         self.grading_cost_usd += outcome.grading_cost_usd
         if decided.owed is not None:
@@ -73,6 +81,20 @@ class RecordingRouter(DecidingRouter):
         joined = self._joined.get(decided.provider, 0)  # another of the same name may have left before
         if outcome.quality is not None and decided.provider in self.pool and decided.number > joined:
             self._learn(decided, outcome.quality, outcome.cost_usd, outcome.quality_se)
+
+    def _write(self, outcome: Outcome, decided: Pending, *, must_log: bool) -> bool:
+        """Have an outcome in the log, or the grade of one that is there; whether the log took it."""
+        try:
+            if self.db is not None and decided.completion is None:
+                self.db.record_outcome(outcome)
+            elif self.db is not None and outcome.quality is not None:
+                self.db.record_grade(outcome)
+        except DatabaseError:
+            if must_log:
+                raise
+            _log.exception("the outcome of decision %r could not be recorded", outcome.decision_id)
+            return False
+        return True
 
     def _record_forgotten(self, outcome: Outcome) -> None:
         if self.db is None:
@@ -127,7 +149,9 @@ class RecordingRouter(DecidingRouter):
     def _await_grade(self, outcome: Outcome, completion: Completion) -> None:
         """Record an answer, and keep it until its grade comes; a budget counts its cost now."""
         decided = self.pending.get(outcome.decision_id)
-        if self.db is not None and not isinstance(decided, Outcome):
+        if isinstance(decided, Pending) and decided.logged:
+            decided = replace(decided, logged=self._write(outcome, decided, must_log=False))
+        elif decided is None and self.db is not None:
             self.db.record_outcome(outcome)
         if not isinstance(decided, Pending):
             return  # expired, or told by the caller, while the provider answered
