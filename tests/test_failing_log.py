@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from routelab import BanditRouter, BudgetPacer, LLMRequest, OnlineMLRouter, PerformanceDB
+from routelab import BanditRouter, BudgetPacer, Completion, LLMRequest, OnlineMLRouter, PerformanceDB
 from routelab.db_records import Decision, Outcome
 from routelab.errors import DatabaseError
 from routing import Answering
@@ -92,3 +92,16 @@ def test_a_closed_log_costs_no_answer() -> None:
     db.close()
     assert asyncio.run(router.route_and_learn(LLMRequest("Hi"))).completion.provider == "a"
     assert router.pending.waiting == 0
+
+
+def test_an_answer_whose_decision_expired_meanwhile_is_not_lost_with_the_log() -> None:
+    class Overtaken(Answering):
+        async def complete(self, request: LLMRequest) -> Completion:
+            router.decide(LLMRequest("Another"))
+            return await super().complete(request)
+
+    with Failing("sqlite://") as db:
+        router = BanditRouter([Overtaken("a", None)], db=db, horizon=1)
+        db.fails = "outcomes"
+        assert asyncio.run(router.complete(LLMRequest("Hi")))[1].provider == "a"
+        assert router.pending.expired == 1

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from judging import TRUTH, WORLDS, lenient
+from judging import TRUTH, WORLDS, errors_of_corrections, lenient
 from routelab import JudgeCorrection, RoutelabError
 from routelab.evaluators import corrected_mean
 
@@ -63,15 +63,7 @@ def test_labels_alone_where_the_judge_says_always_the_same() -> None:
 @pytest.mark.parametrize("labels", [50, 100])
 @pytest.mark.parametrize("world", WORLDS)
 def test_a_correction_is_unbiased_and_as_uncertain_as_it_says(world: str, labels: int) -> None:
-    errors, squares, said = [], [], []
-    for seed in range(100):
-        rng = np.random.default_rng(seed)
-        correction = JudgeCorrection.fit(*WORLDS[world](rng, labels))
-        judged, human = WORLDS[world](rng, 500)
-        quality, se = np.array([correction.correct(score) for score in judged]).T
-        errors.append((quality - human).mean())
-        squares.append(((quality - human) ** 2).mean())
-        said.append((se**2).mean())
+    errors, squares, said = errors_of_corrections(WORLDS[world], labels, seeds=100)
     assert abs(np.mean(errors)) <= 3.0 * np.std(errors) / 10.0
     assert np.mean(squares) / np.mean(said) == pytest.approx(1.03, abs=0.08)
 

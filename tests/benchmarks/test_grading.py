@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from judging import WORLDS
-from routelab import JudgeCorrection, LinTSPolicy, LinUCBPolicy
+from judging import WORLDS, errors_of_corrections
+from routelab import LinTSPolicy, LinUCBPolicy
 from routelab.policies import Policy
 from test_evaluators import EVALUATORS, PIECES, REFERENCES, grade
 from test_judge_correction import intervals
@@ -47,15 +47,7 @@ def test_the_corrected_mean_covers_the_truth(world: str, labels: int) -> None:
 @pytest.mark.parametrize("labels", [20, 50, 100, 200])
 @pytest.mark.parametrize("world", WORLDS)
 def test_a_correction_is_as_uncertain_as_it_says(world: str, labels: int) -> None:
-    errors, squares, said = [], [], []
-    for seed in range(1_000):
-        rng = np.random.default_rng(seed)
-        correction = JudgeCorrection.fit(*WORLDS[world](rng, labels))
-        judged, human = WORLDS[world](rng, 500)
-        quality, se = np.array([correction.correct(score) for score in judged]).T
-        errors.append((quality - human).mean())
-        squares.append(((quality - human) ** 2).mean())
-        said.append((se**2).mean())
+    errors, squares, said = errors_of_corrections(WORLDS[world], labels, seeds=1_000)
     ratio, spread = np.mean(squares) / np.mean(said), 2.0 * np.std(errors) / np.sqrt(len(errors))
     print(f"\n{world}, {labels} labels: squared error {ratio:.3f} of what is said", end="")
     print(f", bias {np.mean(errors):+.4f} ± {spread:.4f}", end="")

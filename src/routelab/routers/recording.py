@@ -69,7 +69,7 @@ class RecordingRouter(DecidingRouter):
         if decided.completion is not None:
             check_same(self._outcome(outcome.decision_id, decided.completion, None), replace(outcome, **_UNGRADED))
         if decided.logged:
-            self._write(outcome, decided, must_log=must_log)
+            self._write(outcome, answered=decided.completion is not None, must_log=must_log)
         self.pending.settle(outcome)
         self.grading_cost_usd += outcome.grading_cost_usd
         if decided.owed is not None:
@@ -82,10 +82,10 @@ class RecordingRouter(DecidingRouter):
         if outcome.quality is not None and decided.provider in self.pool and decided.number > joined:
             self._learn(decided, outcome.quality, outcome.cost_usd, outcome.quality_se)
 
-    def _write(self, outcome: Outcome, decided: Pending, *, must_log: bool) -> bool:
-        """Have an outcome in the log, or the grade of one that is there; whether the log took it."""
+    def _write(self, outcome: Outcome, *, answered: bool, must_log: bool) -> bool:
+        """Have an outcome in the log, or the grade of an answer that is there; whether the log took it."""
         try:
-            if self.db is not None and decided.completion is None:
+            if self.db is not None and not answered:
                 self.db.record_outcome(outcome)
             elif self.db is not None and outcome.quality is not None:
                 self.db.record_grade(outcome)
@@ -149,14 +149,13 @@ class RecordingRouter(DecidingRouter):
     def _await_grade(self, outcome: Outcome, completion: Completion) -> None:
         """Record an answer, and keep it until its grade comes; a budget counts its cost now."""
         decided = self.pending.get(outcome.decision_id)
-        if isinstance(decided, Pending) and decided.logged:
-            decided = replace(decided, logged=self._write(outcome, decided, must_log=False))
-        elif decided is None and self.db is not None:
-            self.db.record_outcome(outcome)
-        if not isinstance(decided, Pending):
-            return  # expired, or told by the caller, while the provider answered
+        if isinstance(decided, Outcome):
+            return  # told by the caller while the provider answered
+        logged = (decided is None or decided.logged) and self._write(outcome, answered=False, must_log=False)
+        if decided is None:
+            return  # expired meanwhile
         if decided.owed is not None and self.pacer is not None and self.pacer.budget is not None:
             self._reserve(-decided.expected[1], -1)
             self._pay(decided.owed, completion.cost_usd, None, completion.latency_s)
             decided = replace(decided, owed=None)
-        self.pending.change(outcome.decision_id, replace(decided, completion=completion))
+        self.pending.change(outcome.decision_id, replace(decided, completion=completion, logged=logged))
