@@ -39,7 +39,7 @@ ROOMS = [
     "params_live",
     "params",
     "benchmark",
-    "ope_cli db_cli",
+    "ope_cli db_cli recommend_cli",
     "tracking widgets notebook",
     "collecting proxy",
     "collect_cli proxy_cli",

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from routelab.abtest.layer import ABLayer as ABLayer
     from routelab.abtest.router import ABRouter as ABRouter
     from routelab.abtest.shadow import ShadowRouter as ShadowRouter
+    from routelab.benchmark.recommendation import Recommendation as Recommendation
+    from routelab.benchmark.recommending import recommend as recommend
     from routelab.drift import DriftMonitor as DriftMonitor
     from routelab.errors import RoutelabError as RoutelabError
     from routelab.evaluators import ChoiceEvaluator as ChoiceEvaluator
@@ -72,6 +74,8 @@ _HOMES = {
     "abtest.layer": ("ABLayer",),
     "abtest.router": ("ABRouter",),
     "abtest.shadow": ("ShadowRouter",),
+    "benchmark.recommendation": ("Recommendation",),
+    "benchmark.recommending": ("recommend",),
     "drift": ("DriftMonitor",),
     "errors": ("RoutelabError",),
     "evaluators": (

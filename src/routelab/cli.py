@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import Annotated
 
 import typer
@@ -14,6 +13,7 @@ from routelab.collect_cli import collect_app
 from routelab.db_cli import db_app
 from routelab.errors import RoutelabError, SourceError
 from routelab.proxy_cli import proxy
+from routelab.recommend_cli import recommend
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Learn which LLM provider should answer each request."
@@ -29,11 +29,11 @@ def main() -> None:
 @app.command()
 def sources(json_out: Json = None) -> None:
     """List the sources of data: licence, size, and whether they are here."""
-    from routelab.files import write_bytes
+    from routelab.files import check_writable, write_bytes
     from routelab.tables.sources import mirror_folder, sources_frame
 
     if json_out is not None:
-        _check_writable(json_out)
+        check_writable(json_out)
     frame = sources_frame()
     if json_out is not None:
         write_bytes(json_out, (frame.to_json(orient="records", indent=1) + "\n").encode())
@@ -68,10 +68,10 @@ def evaluate(
     """
     from routelab.benchmark.harness import evaluate_table, parse_budgets, parse_split, read_table
     from routelab.benchmark.text import report_lines
-    from routelab.files import write_json
+    from routelab.files import check_writable, write_json
 
     if json_out is not None:  # better now than after minutes
-        _check_writable(json_out)
+        check_writable(json_out)
     share, column = parse_split(train_split)
     data = read_table(table, column)
     names = [name.strip() for name in (policies or "").split(",") if name.strip()]
@@ -128,10 +128,10 @@ def replay(
     from routelab.benchmark.harness import parse_budgets, parse_split, read_table
     from routelab.benchmark.replay_report import parse_settings, replay_table
     from routelab.benchmark.replay_text import replay_lines
-    from routelab.files import write_json
+    from routelab.files import check_writable, write_json
 
     if json_out is not None:
-        _check_writable(json_out)
+        check_writable(json_out)
     share, column = parse_split(train_split)
     reports = replay_table(
         read_table(table, column),
@@ -170,12 +170,12 @@ def ope(
     json_out: Json = None,
 ) -> None:
     """Say from a log what other policies would have brought, how surely, and which is best."""
-    from routelab.files import write_json
+    from routelab.files import check_writable, write_json
     from routelab.ope_cli import ope_lines, ope_report, read_log
     from routelab.policies.objective import Objective
 
     if json_out is not None:
-        _check_writable(json_out)
+        check_writable(json_out)
     names = [name.strip() for name in estimators.split(",") if name.strip()]
     report = ope_report(
         read_log(log, feature_set=feature_set, policy_version=policy_version),
@@ -188,23 +188,6 @@ def ope(
         typer.echo(line)
     if json_out is not None:
         write_json(json_out, report)
-
-
-def _check_writable(path: Path) -> None:
-    """Put a file beside ``path`` and remove it, as a report will be written there first.
-
-    Raises:
-        RoutelabError: ``path`` is no file, or its folder is missing or takes no file.
-    """
-    try:
-        if path.exists() and not path.is_file():
-            raise FileExistsError("it is no file")
-        with TemporaryFile(dir=path.parent):
-            pass
-    except OSError as error:
-        raise RoutelabError(
-            f"{path} cannot be written there ({error.strerror or error}); make its folder, or give --json another path"
-        ) from None
 
 
 @app.command()
@@ -222,6 +205,7 @@ def ui(
     os.execv(sys.executable, [*command, "--workers", "1", "--host", host, "--port", str(port)])
 
 
+app.command()(recommend)
 app.add_typer(collect_app, name="collect")
 app.command()(proxy)
 app.add_typer(db_app, name="db")

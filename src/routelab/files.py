@@ -9,6 +9,7 @@ import os
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 from zipfile import BadZipFile
 
@@ -28,6 +29,23 @@ def written(path: Path) -> Path:
     if not path.exists():
         raise RoutelabError(f"{path} is missing; run `dvc repro` at the root of the project, which writes it")
     return path
+
+
+def check_writable(path: Path) -> None:
+    """Put a file beside ``path`` and remove it, as a report will be written there first.
+
+    Raises:
+        RoutelabError: ``path`` is no file, or its folder is missing or takes no file.
+    """
+    try:
+        if path.exists() and not path.is_file():
+            raise FileExistsError("it is no file")
+        with TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise RoutelabError(
+            f"{path} cannot be written there ({error.strerror or error}); make its folder, or give --json another path"
+        ) from None
 
 
 def write_bytes(path: Path, content: bytes) -> None:

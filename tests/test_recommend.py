@@ -1,0 +1,148 @@
+"""The recommended router: chosen without the evaluation prompts, judged on them, and no more sure than it may be."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from routelab import PerformanceTable, RequestFeaturizer, RoutelabError, load_policy, recommend
+from routelab.benchmark.recommending import fold_numbers
+from routelab.cli import app
+from routelab.providers import SimulatedProvider
+from routelab.tables.synthetic import World
+from routelab.tables.synthetic_world import DEFAULT_PROVIDERS
+
+
+def made(n: int, seed: int, *, gap: float = 0.15, told: float = 0.0) -> PerformanceTable:
+    """A cheap and a dear provider; where ``told`` is 1, feature ``x_hard`` says exactly who fails."""
+    rng = np.random.default_rng(seed)
+    hard = rng.random(n) < 0.4
+    fails = np.where(rng.random(n) < told, hard, rng.random(n) < gap)
+    quality = np.column_stack([1.0 - fails, np.ones(n)])
+    cost = np.column_stack([rng.uniform(0.5e-3, 1.5e-3, n), rng.uniform(0.5e-2, 1.5e-2, n)])
+    frame = pd.DataFrame(
+        {
+            "prompt_id": np.repeat([f"p{number}" for number in range(n)], 2),
+            "provider": np.tile(["cheap", "dear"], n),
+            "quality": quality.ravel(),
+            "cost_usd": cost.ravel(),
+            "x_hard": np.repeat(hard.astype(float), 2),
+        }
+    )
+    return PerformanceTable.from_frame(frame)
+
+
+def test_a_router_that_knows_who_fails_saves_what_the_easy_prompts_cost() -> None:
+    advice = recommend(made(1500, 0, told=1.0), policies=["ridge"])
+    assert advice.policy == "ridge"
+    assert advice.proven
+    assert advice.verdict.startswith("Switch to ridge")
+    # six of ten prompts go to the cheap provider, at a tenth of the cost
+    assert advice.saving.low < 0.54 < advice.saving.high
+    assert advice.quality_difference.estimate == 0.0
+    assert advice.shares["cheap"] == pytest.approx(0.6, abs=0.05)
+
+
+def test_the_choice_sees_no_outcome_of_the_evaluation_prompts() -> None:
+    table = World().generate(400, seed=3).table
+    train, _ = table.split(0.7, seed=0, column=None)
+    frame = table.to_frame()
+    held = ~frame["prompt_id"].isin(train.prompt_ids)
+    frame.loc[held, "quality"] = 1.0 - frame.loc[held, "quality"]
+    first, second = (recommend(one, policies=["ridge"]) for one in (table, PerformanceTable.from_frame(frame)))
+    assert first.compared.equals(second.compared)
+    assert (first.policy, first.objective) == (second.policy, second.objective)
+    assert first.quality_difference != second.quality_difference
+
+
+def test_the_saving_is_that_of_the_fitted_policy_on_the_evaluation_prompts() -> None:
+    table = World().generate(400, seed=3).table
+    advice = recommend(table, policies=["ridge"], baseline="large", tolerance=0.1)
+    _, held = table.split(0.7, seed=0, column=None)
+    estimates = advice.fitted.predict(advice.featurizer.transform(held))
+    rows, chosen = np.nonzero(estimates.greedy(advice.objective))
+    large = held.providers.index("large")
+    assert advice.policy == "ridge"
+    assert advice.saving.estimate == pytest.approx(1 - held.cost[rows, chosen].mean() / held.cost[:, large].mean())
+    difference = held.quality[rows, chosen].mean() - held.quality[:, large].mean()
+    assert advice.quality_difference.estimate == pytest.approx(difference)
+
+
+def test_the_router_does_as_recommended() -> None:
+    table = made(1500, 0, told=1.0)
+    advice = recommend(table, policies=["ridge"])
+    router = advice.router([SimulatedProvider(replace(DEFAULT_PROVIDERS[0], name=name)) for name in table.providers])
+    easy, hard = (next(row for row in range(table.n) if table.features[row, 0] == value) for value in (0.0, 1.0))
+    asked = [asyncio.run(router.route(table.requests()[row])).name for row in (easy, hard)]
+    assert asked == ["cheap", "dear"]
+
+
+def test_a_cheap_provider_that_is_worse_by_chance_is_never_recommended_for_sure() -> None:
+    """Nothing tells who fails, and the cheap provider fails in 15 %: any saving costs more than the tolerance."""
+    told = [recommend(made(300, seed), policies=["ridge"]) for seed in range(20)]
+    assert sum(one.proven for one in told) == 0
+    assert all(one.verdict.startswith(("Keep dear", "Try ")) for one in told)
+
+
+def test_intervals_hold_the_truth() -> None:
+    """Always the cheap provider, tolerance .5: saves .9 and loses .15, known by construction."""
+    told = [recommend(made(300, seed), policies=["ridge"], tolerance=0.5, baseline="dear") for seed in range(40)]
+    assert {one.policy for one in told} == {"always cheap"}
+    for name, truth in (("saving", 0.9), ("quality_difference", -0.15)):
+        held = [getattr(one, name).low <= truth <= getattr(one, name).high for one in told]
+        assert sum(held) >= 34  # of 40 at 95 %, fewer come in one of 70
+
+
+def test_a_few_prompts_on_which_all_are_equal_prove_nothing() -> None:
+    few, many = (recommend(made(n, 0, gap=0.0), policies=["ridge"], baseline="dear") for n in (60, 3000))
+    assert not few.proven
+    assert many.proven
+    assert many.policy == "always cheap"
+
+
+def test_equal_texts_share_a_fold() -> None:
+    table = World().generate(200, seed=0).table
+    twice = pd.concat([table.to_frame(), table.to_frame().assign(prompt_id=lambda rows: rows["prompt_id"] + "again")])
+    folds = fold_numbers(PerformanceTable.from_frame(twice), 5, seed=0)
+    assert (folds[:200] == folds[200:]).all()
+    assert set(folds) == set(range(5))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"baseline": "huge"}, "no provider 'huge'"),
+        ({"policies": ["thompson"]}, "'thompson': no candidate"),
+        ({"tolerance": -0.1}, "tolerance is -0.1"),
+    ],
+)
+def test_what_cannot_be_recommended_is_refused(wrong: dict[str, object], told: str) -> None:
+    with pytest.raises(RoutelabError, match=told):
+        recommend(made(50, 0), **wrong)  # type: ignore[arg-type]
+
+
+def test_the_command_recommends_for_a_file_and_saves_the_router(tmp_path: Path) -> None:
+    made(400, 0, told=1.0).write(tmp_path / "mine.csv")
+    where = ["--out", str(tmp_path / "router"), "--json", str(tmp_path / "advice.json")]
+    result = CliRunner().invoke(app, ["recommend", str(tmp_path / "mine.csv"), "--tolerance", "0.05", *where])
+    assert result.exit_code == 0, result.output
+    assert "against always dear, losing at most 0.05 of quality" in result.stdout
+    advice = json.loads((tmp_path / "advice.json").read_text())
+    assert advice["saving"]["low"] <= advice["saving"]["estimate"] <= advice["saving"]["high"]
+    featurizer = RequestFeaturizer.load(tmp_path / "router/featurizer")
+    features = featurizer.transform(PerformanceTable.read(tmp_path / "mine.csv"))
+    assert load_policy(tmp_path / "router/policy").predict(features).quality.shape == (400, 2)
+
+
+def test_a_free_baseline_saves_nothing() -> None:
+    frame = made(50, 0).to_frame()
+    frame.loc[frame["provider"] == "dear", "cost_usd"] = 0.0
+    with pytest.raises(RoutelabError, match="'dear' costs nothing"):
+        recommend(PerformanceTable.from_frame(frame), baseline="dear")
