@@ -1,0 +1,109 @@
+"""What a recommendation was chosen from, and how it did on fresh prompts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+
+from routelab.plots.theme import PALETTE, cost_axis, new_axes, theme
+
+if TYPE_CHECKING:
+    from routelab.benchmark.recommendation import Recommendation
+
+Colour = str | tuple[float, float, float]
+_Z = 1.959963984540054
+
+
+def plot_recommendation(advice: Recommendation, *, title: str | None = None, ax: Axes | None = None) -> Axes:
+    """Cost and quality of all settings against the baseline, and of the recommended one on prompts nobody had seen.
+
+    Bars are 95 % intervals. Settings that surely lose more than six tolerances (and .05) are left out.
+
+    Args:
+        advice: of ``recommend``.
+        title: the finding; None takes its verdict.
+        ax: drawn on; None makes a new figure.
+    """
+    compared, judged = advice.compared, advice.quality_difference
+    floor = min(-6.0 * advice.tolerance, -0.05, judged.low - 0.01)
+    shown = compared[compared["difference"] - _Z * compared["se"] > floor]
+    sure = shown["difference"] - _Z * shown["se"] >= -advice.tolerance
+    single = shown["policy"].str.startswith("always ")
+    colours = sns.color_palette(PALETTE)
+    with theme():
+        ax = new_axes() if ax is None else ax
+        _draw(ax, shown[~sure & ~single], "v", "0.6", "perhaps worse")
+        _draw(ax, shown[sure & ~single], "o", colours[0], "surely as good")
+        _draw(ax, shown[single], "s", "0.25", "single providers")
+        _name(ax, shown[single])
+        chosen = compared[
+            (compared["policy"] == advice.policy) & (compared["cost_weight"] == advice.objective.cost_weight)
+        ]
+        ax.plot(
+            1e3 * chosen["cost"],
+            chosen["difference"],
+            "o",
+            markersize=14,
+            markerfacecolor="none",
+            markeredgewidth=2.0,
+            color=colours[1],
+            label="recommended",
+        )
+        away = np.abs([[judged.low - judged.estimate], [judged.high - judged.estimate]])
+        ax.errorbar(
+            1e3 * advice.cost,
+            judged.estimate,
+            away,
+            fmt="*",
+            markersize=15,
+            elinewidth=2.0,
+            capsize=5,
+            color=colours[1],
+            zorder=6,
+            label="the same on\nfresh prompts",
+        )
+        ax.axhline(0.0, color="0.3", linewidth=1.0)
+        ax.axhline(-advice.tolerance, color="0.3", linewidth=1.0, linestyle="--", label="tolerance")
+        cost_axis(ax)
+        ax.set_ylim(bottom=floor)
+        ax.set_ylabel("mean quality less that of the baseline")
+        ax.set_title(title or advice.verdict, loc="left", wrap=True)
+        ax.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+    return ax
+
+
+def _draw(ax: Axes, rows: pd.DataFrame, marker: str, colour: Colour, label: str) -> None:
+    """Settings with the 95 % intervals of their difference."""
+    if len(rows):
+        ax.errorbar(
+            1e3 * rows["cost"],
+            rows["difference"],
+            _Z * rows["se"],
+            fmt=marker,
+            markersize=5,
+            elinewidth=0.8,
+            color=colour,
+            alpha=0.8,
+            label=label,
+        )
+
+
+def _name(ax: Axes, rows: pd.DataFrame) -> None:
+    """The last part of each provider's name, on the side where there is room."""
+    middle = np.sqrt(rows["cost"].min() * rows["cost"].max())
+    for policy, cost, difference in rows[["policy", "cost", "difference"]].itertuples(index=False):
+        left = cost > middle
+        ax.annotate(
+            policy.removeprefix("always ").rsplit("/", 1)[-1],
+            (1e3 * cost, difference),
+            xytext=(-6 if left else 6, 5),
+            textcoords="offset points",
+            ha="right" if left else "left",
+            fontsize=9,
+            zorder=7,
+            bbox={"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.7},
+        )
