@@ -51,6 +51,7 @@ def plot_recommendation(advice: Recommendation, *, title: str | None = None, ax:
             markerfacecolor="none",
             markeredgewidth=2.0,
             color=colours[1],
+            zorder=6,
             label="recommended",
         )
         away = np.abs([[judged.low - judged.estimate], [judged.high - judged.estimate]])
@@ -104,6 +105,6 @@ def _name(ax: Axes, rows: pd.DataFrame) -> None:
             textcoords="offset points",
             ha="right" if left else "left",
             fontsize=9,
-            zorder=7,
+            zorder=4,
             bbox={"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.7},
         )
