@@ -25,8 +25,19 @@ def mark_setting(ax: Axes, cost: Triple, quality: Triple, label: str) -> Axes:
     """
     sides = [[value[0] - value[1], value[2] - value[0]] for value in (cost, quality)]
     x, y = np.abs(sides)[:, :, None]
-    style = {"color": "black", "markerfacecolor": "#d55e00", "markersize": 11, "capsize": 4, "zorder": 8}
-    ax.errorbar([cost[0]], [quality[0]], xerr=x, yerr=y, fmt="D", label=label, **style)
+    ax.errorbar(
+        [cost[0]],
+        [quality[0]],
+        xerr=x,
+        yerr=y,
+        fmt="D",
+        label=label,
+        color="black",
+        markerfacecolor="#d55e00",
+        markersize=11,
+        capsize=4,
+        zorder=8,
+    )
     return ax
 
 

@@ -4,5 +4,7 @@ Each works by mouse and keyboard, and leaves a figure and its numbers in a noteb
 """
 
 from routelab.widgets.explorer import FrontierExplorer
+from routelab.widgets.inspector import DecisionInspector
+from routelab.widgets.live import LiveView
 
 __all__ = ["DecisionInspector", "FrontierExplorer", "LiveView"]

@@ -47,7 +47,7 @@ class FrontierExplorer(Panel):
     >>> print(explorer.summary())
     toy at λ = 100: 1 USD per 1,000 requests is worth 0.1 of quality.
     Quality 0.500 (95 % interval 0.500 to 0.500) for 1.00 USD per 1,000 requests (1.00 to 1.00).
-    Asked: small 100%, large 0%.
+    Asked: small 100.0%, large 0.0%.
     """
 
     def __init__(
@@ -90,8 +90,8 @@ class FrontierExplorer(Panel):
         self.told, self.mix, self.examples, self.mark = (ipywidgets.HTML() for _ in range(4))
         self.mark.layout.grid_area = "1 / 1"
         picture = ipywidgets.HTML(self._picture, layout={"grid_area": "1 / 1"})
-        plane = ipywidgets.GridBox([picture, self.mark], layout={"grid_template_columns": "100%", "width": "620px"})
-        beside = ipywidgets.VBox([self.told, self.mix], layout={"width": "400px", "margin": "0 0 0 12px"})
+        plane = ipywidgets.GridBox([picture, self.mark], layout={"grid_template_columns": "100%", "width": "560px"})
+        beside = ipywidgets.VBox([self.told, self.mix], layout={"width": "380px", "margin": "0 0 0 10px"})
         below = ipywidgets.HBox([plane, beside], layout={"flex_flow": "row wrap", "align_items": "center"})
         self.slider.observe(self._show, names="value")
         self._show()
@@ -121,7 +121,13 @@ class FrontierExplorer(Panel):
         style = "display:block;width:100%;height:auto"
         self._picture = f"<img alt='' style='{style}' src='data:image/svg+xml;base64,{encoded}'>"
         ends = [
-            [(c.estimate, q.estimate), (c.low, q.estimate), (c.high, q.estimate), (c.estimate, q.low), (c.estimate, q.high)]
+            [
+                (c.estimate, q.estimate),
+                (c.low, q.estimate),
+                (c.high, q.estimate),
+                (c.estimate, q.low),
+                (c.estimate, q.high),
+            ]
             for c, q in self.settings
         ]
         size = 100.0 * np.array([_WIDTH, _HEIGHT])
@@ -147,7 +153,7 @@ class FrontierExplorer(Panel):
             f"{self._curve.name} at λ = {weight:.3g}: {worth}.",
             f"Quality {quality.estimate:.3f} (95 % interval {quality.low:.3f} to {quality.high:.3f}) for "
             f"{cost.estimate:.2f} USD per 1,000 requests ({cost.low:.2f} to {cost.high:.2f}).",
-            f"Asked: {', '.join(f'{name} {share:.0%}' for name, share in shares)}.",
+            f"Asked: {', '.join(f'{name} {share:.1%}' for name, share in shares)}.",
         )
 
     def _beside_mixture(self, place: int) -> str:
@@ -157,7 +163,8 @@ class FrontierExplorer(Panel):
         if cost < hull[0, 0]:
             return "No mixture of fixed providers is as cheap."
         mixture = float(np.interp(cost, hull[:, 0], hull[:, 1]))
-        return f"The best mixture of fixed providers for that: {mixture:.3f} ({quality - mixture:+.3f} here)."
+        lead = round(quality - mixture, 3) + 0.0  # no -0
+        return f"The best mixture of fixed providers for that: {mixture:.3f} ({lead:+.3f} here)."
 
     def _cross(self, place: int, label: str) -> str:
         """The mark of the setting, laid over the picture: a diamond, and its two intervals."""
@@ -178,12 +185,15 @@ class FrontierExplorer(Panel):
                 continue
             moved = np.flatnonzero(self._arms[place] != self._arms[other])
             count = f"{len(moved):,} of {len(self._prompts):,} prompts"
-            told.append(f"<b>Were 1 USD worth {worth} (λ = {self._curve.cost_weights[other]:.3g}), {count} would move</b>")
+            lead = (
+                f"Were 1 USD worth {worth} (λ = {self._curve.cost_weights[other]:.3g}), {count} would change provider"
+            )
+            told.append(f"<div><b>{lead}</b></div>")
             rows = (
                 [text(self._prompts[row], 90), f"{self._name(place, row)} → {self._name(other, row)}"]
                 for row in moved[:3]
             )
-            told.append(table(["prompt", "provider"], rows) if len(moved) else "")
+            told.append(table(["such as", "provider"], rows) if len(moved) else "")
         return f"<div style='line-height:1.5'>{''.join(told)}</div>"
 
     def _name(self, place: int, row: int) -> str:

@@ -1,4 +1,4 @@
-"""What the widgets share: a box that leaves a figure behind, goes when its cell runs again, and escapes what it shows."""
+"""What the widgets share: a box that leaves a figure behind and goes when its cell runs again, and escaped HTML."""
 
 from __future__ import annotations
 
@@ -82,7 +82,9 @@ def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     """An HTML table of cells that are HTML already: the first column to the left, the others to the right."""
     cell = "<{0} style='text-align:{1};padding:1px 10px 1px 0;white-space:nowrap'>{2}</{0}>".format
     lines = [("th", header), *(("td", row) for row in rows)]
-    told = ("".join(cell(tag, "right" if place else "left", one) for place, one in enumerate(row)) for tag, row in lines)
+    told = (
+        "".join(cell(tag, "right" if place else "left", one) for place, one in enumerate(row)) for tag, row in lines
+    )
     style = "border-collapse:collapse;line-height:1.5;font-variant-numeric:tabular-nums"
     return f"<table style='{style}'>{''.join(f'<tr>{row}</tr>' for row in told)}</table>"
 
@@ -91,7 +93,7 @@ def bar(share: float) -> str:
     """A bar of at most 120 pixels for a share in [0, 1], with the share in percent."""
     filled = f"<div style='width:{120.0 * share:.0f}px;height:0.8em;background:{_BLUE}'></div>"
     style = "display:inline-block;width:120px;border:1px solid var(--jp-border-color1,#888);vertical-align:middle"
-    return f"<div style='{style}'>{filled}</div> <span style='display:inline-block;width:3em'>{share:.0%}</span>"
+    return f"<div style='{style}'>{filled}</div> <span style='display:inline-block;width:3.2em'>{share:.1%}</span>"
 
 
 def spoken(html: str) -> str:
