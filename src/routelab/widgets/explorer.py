@@ -109,7 +109,8 @@ class FrontierExplorer(Panel):
         """The cost–quality plane, without a setting."""
         curve, singles = self._curve, dict(zip(self._names, map(tuple, self._singles), strict=True))
         bands = {curve.name: curve_band(curve.points[:, 0], self._means)} if len(curve.points) > 1 else {}
-        ax = plots.new_axes(_WIDTH, _HEIGHT)
+        with plots.theme():
+            ax = plots.new_axes(_WIDTH, _HEIGHT)
         plots.plot_frontier({curve.name: curve.points}, singles, bands=bands, title=title, ax=ax)
         ax.legend(loc="lower right", fontsize=9)
         return ax

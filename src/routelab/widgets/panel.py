@@ -40,12 +40,13 @@ class Panel(ipywidgets.VBox):
         """What the panel shows now as PNG, or None where there is nothing to draw."""
         raise NotImplementedError
 
-    def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
-        """The live widget, and for other readers its figure and text."""
-        bundle: dict[str, Any] = super()._repr_mimebundle_(**options) | {"text/plain": self.summary()}
-        if (figure := self.figure()) is not None:
-            bundle["image/png"] = base64.b64encode(figure).decode("ascii")
-        return bundle
+    def _repr_mimebundle_(self, **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The live widget, and for other readers its figure, with its text in place of what cannot be seen."""
+        told, figure = self.summary(), self.figure()
+        bundle: dict[str, Any] = super()._repr_mimebundle_(**options) | {"text/plain": told}
+        if figure is None:
+            return bundle, {}
+        return bundle | {"image/png": base64.b64encode(figure).decode("ascii")}, {"image/png": {"alt": told}}
 
     def close(self) -> None:
         """Close the panel with everything in it."""
