@@ -131,7 +131,18 @@ _HOMES = {
     "tables.table": ("PerformanceTable",),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
-_MODULES = ("evaluation", "features", "metrics", "params", "pareto", "plots", "policies", "tables", "tracking")
+_MODULES = (
+    "evaluation",
+    "features",
+    "metrics",
+    "params",
+    "pareto",
+    "plots",
+    "policies",
+    "tables",
+    "tracking",
+    "widgets",
+)
 
 __all__ = ["__version__", *sorted(_HOME)]
 
