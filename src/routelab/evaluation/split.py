@@ -8,16 +8,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from routelab.arrays import Floats, take_rows
+from routelab.arrays import Floats, observed_mean, take_rows
 from routelab.errors import RoutelabError, TableError
 from routelab.evaluation.curves import complete_rows
 from routelab.features import RequestFeaturizer
 from routelab.files import read_arrays, write_arrays
+from routelab.html import Card, Shown, number
 from routelab.tables.table import PerformanceTable
 
 
-@dataclass(frozen=True, slots=True)
-class Split:
+@dataclass(frozen=True, slots=True, repr=False)
+class Split(Shown):
     """One side of a table as arrays: n prompts, k providers.
 
     Args:
@@ -33,6 +34,13 @@ class Split:
     latency: Floats | None
     tasks: NDArray[np.str_]
     providers: tuple[str, ...]
+
+    def _card(self) -> Card:
+        means = observed_mean(self.quality), 1e3 * observed_mean(self.cost)
+        rows = [(name, number(q), number(usd)) for name, q, usd in zip(self.providers, *means, strict=True)]
+        n, k = self.quality.shape
+        title = f"{n} prompts × {k} providers, {self.X.shape[1]} features"
+        return Card(title, rows, ("provider", "quality", "USD per 1,000"))
 
     @classmethod
     def of(cls, table: PerformanceTable, featurizer: RequestFeaturizer) -> Split:
