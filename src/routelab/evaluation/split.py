@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from routelab.arrays import Floats, observed_mean, take_rows
 from routelab.errors import RoutelabError, TableError
-from routelab.evaluation.curves import complete_rows
+from routelab.evaluation.curves import PolicyCurve, complete_rows, curve_of
 from routelab.features import RequestFeaturizer
 from routelab.files import read_arrays, write_arrays
 from routelab.html import Card, Shown, number
@@ -53,6 +53,15 @@ class Split(Shown):
             tasks=np.full(table.n, "") if table.tasks is None else table.tasks.astype(str),
             providers=table.providers,
         )
+
+    def read_curve(self, path: Path) -> PolicyCurve:
+        """Curve on these prompts of the policy whose probabilities a stage wrote, named after the file.
+
+        Raises:
+            RoutelabError: the file is missing or damaged, or an outcome of a prompt is not known.
+        """
+        held = read_arrays(path)
+        return curve_of(path.stem, held["cost_weights"], held["probabilities"], self.quality, self.cost)
 
     def rows(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> Split:
         """The prompts of a mask (n,), or those at some places, in their order."""
