@@ -20,7 +20,7 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 ROOMS = [
     "errors html",
     "arrays request",
-    "bundle embedders lexical reduction files",
+    "bundle embedders lexical reduction files project",
     "hull",
     "pareto tables",
     "features",

@@ -46,6 +46,19 @@ def float_array(name: str, values: ArrayLike, ndim: int, *, finite: bool = True)
     return array
 
 
+def observed_mean(values: Floats) -> Floats:
+    """Mean (k,) of what is known in each column of ``values`` (n, k); NaN where nothing is.
+
+    >>> observed_mean(np.array([[1.0, np.nan], [0.0, np.nan]]))
+    array([0.5, nan])
+    """
+    seen = np.isfinite(values)
+    count = seen.sum(axis=0)
+    sums = values.sum(axis=0, where=seen)
+    means: Floats = np.divide(sums, count, out=np.full(count.shape, np.nan), where=count > 0)
+    return means
+
+
 def take_rows(data: Rows, rows: Any) -> Rows:
     """A dataclass with these rows (a mask, places or a slice) of each of its arrays."""
     values = {field.name: getattr(data, field.name) for field in fields(data)}

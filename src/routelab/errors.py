@@ -5,7 +5,10 @@ class RoutelabError(ValueError):
     """Base class of every error that routelab raises on purpose."""
 
     def _render_traceback_(self) -> list[str]:
-        """What a notebook shows (a hook of IPython): the sentence without the traceback, which ``%tb`` still has."""
+        """What a notebook shows (a hook of IPython): the sentence without the traceback.
+
+        With ``%load_ext routelab.notebook``, ``%tb`` shows the whole.
+        """
         return [f"{type(self).__name__}: {self}"]
 
 

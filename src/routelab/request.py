@@ -10,6 +10,7 @@ from numbers import Real
 from typing import Any, Literal, Self
 
 from routelab.errors import RoutelabError
+from routelab.html import brief
 
 UserTier = Literal["free", "premium"]
 
@@ -61,7 +62,7 @@ def is_finite(value: object) -> bool:
         return False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class LLMRequest:
     """A request as a router sees it, before any provider answered.
 
@@ -129,6 +130,10 @@ class LLMRequest:
             raise RoutelabError(f"LLMRequest.options is {self.options!r}; give a mapping of names to values")
         if self.reference is not None and not isinstance(self.reference, str):
             raise RoutelabError(f"LLMRequest.reference must be text, got {self.reference!r}; pass a str")
+
+    def __repr__(self) -> str:
+        """The fields; of a long prompt both ends."""
+        return brief(self)
 
     @classmethod
     def from_chat(cls, messages: Sequence[Mapping[str, Any]], **fields: Any) -> Self:

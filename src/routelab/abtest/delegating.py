@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from routelab.db_records import new_decision_id
 from routelab.errors import ExperimentError
 from routelab.evaluators import Grade
+from routelab.html import Card, Shown, short
 from routelab.performance_db import PerformanceDB
 from routelab.policies import Objective
 from routelab.providers import Completion, Price, Provider
@@ -17,7 +18,7 @@ from routelab.request import LLMRequest
 from routelab.routers import OnlineMLRouter, Router, RoutingDecision, RoutingResult, Streamed
 
 
-class DelegatingRouter(ABC):
+class DelegatingRouter(Shown, ABC):
     """Has each request answered by one of its routers, and hands feedback on to the one that decided.
 
     Changes of providers and prices at run time reach all of them; they may share a pool, but no policy, which would
@@ -37,6 +38,18 @@ class DelegatingRouter(ABC):
     def members(self) -> tuple[Router, ...]:
         """Every router that it has, each once."""
         return tuple(dict.fromkeys(self._held()))
+
+    @abstractmethod
+    def _named(self) -> Mapping[str, Router]:
+        """Its routers, by what they are to it."""
+
+    def _card(self) -> Card:
+        rows = [
+            (name, *(type(one).__name__ for one in (router, router.policy)), str(router.objective))
+            for name, router in self._named().items()
+        ]
+        header = ("name", "router", "policy", "objective")
+        return Card(", ".join(map(short, self._named())), rows, header, [f"log: {self.db!r}"])
 
     @abstractmethod
     def _enter(self, request: LLMRequest) -> tuple[Router, LLMRequest]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from html import escape
 from typing import Any
 
 from routelab.abtest.plan import Plan
 from routelab.abtest.verdict import MetricResult, Verdict
 from routelab.files import rounded
+from routelab.html import Card, Shown
 
 _HEADER = ("metric", "variant", "control", "treatment", "difference", "interval", "p", "claim")
 _AT_ALL_LOOKS = (
@@ -24,8 +24,8 @@ _GUARANTEE = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class ABReport:
+@dataclass(frozen=True, slots=True, repr=False)
+class ABReport(Shown):
     """What an A/B test has shown so far.
 
     Args:
@@ -55,35 +55,19 @@ class ABReport:
         """The report as JSON, its results with 9 significant digits."""
         return json.dumps(self.as_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
-    def _told(self) -> tuple[str, list[tuple[str, ...]], list[str]]:
-        """Headline, rows of the table, and notes."""
+    def _card(self) -> Card:
         verdict = self.verdict
-        headline = f"{verdict.decision}: {verdict.reason}"
         counts = ", ".join(f"{name} {n:,}" for name, n in self.exposed.items())
-        ratio = f"sample ratio: {counts} (p = {self.srm_p:.2g})"
+        notes = [f"sample ratio: {counts} (p = {self.srm_p:.2g})"]
         if verdict.decision == "blocked":
-            return headline, [_HEADER, *map(_cells, self.results)], [ratio, "The intervals and p mean nothing then."]
-        notes = [
-            ratio,
-            f"{1.0 - self.plan.alpha:.4g} intervals; p is corrected for {len(self.results)} comparisons (Holm), and a "
-            "guardrail's is of its whole margin being used up",
-            _GUARANTEE[self.plan.method].format(start=self.plan.start, units=self.plan.units),
-        ]
-        return headline, [_HEADER, *map(_cells, self.results)], notes
-
-    def __str__(self) -> str:
-        """A headline, a plain table and notes."""
-        headline, table, notes = self._told()
-        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-        return "\n".join([headline, *("  ".join(map(str.ljust, row, widths)).rstrip() for row in table), *notes])
-
-    def _repr_html_(self) -> str:
-        """The same as a card for a notebook."""
-        headline, table, notes = self._told()
-        cell = "<td style='text-align:left;padding:1px 8px'>{}</td>"
-        rows = "".join(f"<tr>{''.join(cell.format(escape(text)) for text in row)}</tr>" for row in table)
-        below = "".join(f"<div>{escape(note)}</div>" for note in notes)
-        return f"<b>{escape(headline)}</b><table>{rows}</table>{below}"
+            notes.append("The intervals and p mean nothing then.")
+        else:
+            notes += [
+                f"{1.0 - self.plan.alpha:.4g} intervals; p is corrected for {len(self.results)} comparisons (Holm), "
+                "and a guardrail's is of its whole margin being used up",
+                _GUARANTEE[self.plan.method].format(start=self.plan.start, units=self.plan.units),
+            ]
+        return Card(f"{verdict.decision}: {verdict.reason}", [_cells(row) for row in self.results], _HEADER, notes)
 
 
 def _cells(row: MetricResult) -> tuple[str, ...]:

@@ -138,6 +138,9 @@ class ABRouter(DelegatingRouter):
             return self.default, request
         return self.routers[variant], replace(named(request), experiment=self.ab_test.name)
 
+    def _named(self) -> dict[str, Router]:
+        return self.routers
+
     def _held(self) -> list[Router]:
         return [*self.routers.values(), self.default]
 

@@ -73,6 +73,9 @@ class ShadowRouter(DelegatingRouter):
                 self.last_error[name] = f"{type(error).__name__}: {error}"
         return self.live, request
 
+    def _named(self) -> dict[str, Router]:
+        return {"live": self.live} | {f"shadow {name}": router for name, router in self.shadows.items()}
+
     def _held(self) -> list[Router]:
         return [self.live, *self.shadows.values()]
 

@@ -9,11 +9,12 @@ import pandas as pd
 
 from routelab.db_records import AFTER_FAILURE
 from routelab.errors import ExperimentError
+from routelab.html import Card, Shown, short
 from routelab.performance_db import PerformanceDB
 
 
-@dataclass(frozen=True, slots=True)
-class ShadowReport:
+@dataclass(frozen=True, slots=True, repr=False)
+class ShadowReport(Shown):
     """One shadow beside the live router.
 
     Args:
@@ -35,9 +36,12 @@ class ShadowReport:
     supported: float
 
     def __str__(self) -> str:
-        told = [
-            f"Shadow {self.shadow!r} chose as the live router did on {self.agreement:.1%} of {self.requests} requests."
-        ]
+        """A paragraph."""
+        card = self._card()
+        return " ".join([card.title, *card.notes])
+
+    def _card(self) -> Card:
+        name, told = short(self.shadow), []
         if self.graded:
             told.append(
                 f"On {self.graded} of these the log shows what it would have got: quality {self.quality:.3f} for "
@@ -59,7 +63,10 @@ class ShadowReport:
                 "estimator answers for them. Give the live router an exploration share (EpsilonGreedyPolicy), or run "
                 "an A/B test."
             )
-        return " ".join(told)
+        return Card(
+            f"Shadow {name!r} chose as the live router did on {self.agreement:.1%} of {self.requests} requests.",
+            notes=told,
+        )
 
 
 def shadow_log(db: PerformanceDB, shadow: str) -> pd.DataFrame:

@@ -10,12 +10,15 @@ from numpy.typing import NDArray
 
 from routelab.errors import RoutelabError
 from routelab.evaluation.crossfit import Curve
+from routelab.html import Card, Shown, number
 from routelab.policies.base import Features, Floats, Policy
 from routelab.policies.objective import Objective
 
+_SHOWN = 5
 
-@dataclass(frozen=True, slots=True)
-class PolicyCurve:
+
+@dataclass(frozen=True, slots=True, repr=False)
+class PolicyCurve(Shown):
     """Expected outcomes of one policy on n evaluation prompts under s settings of λ.
 
     Args:
@@ -29,6 +32,20 @@ class PolicyCurve:
     cost_weights: Floats
     probabilities: Floats
     outcomes: Curve
+
+    def _card(self) -> Card:
+        (n, s), k = self.outcomes.quality.shape, self.probabilities.shape[2]
+        some = np.unique(np.linspace(0, s - 1, min(s, _SHOWN)).astype(int))
+        rows = [
+            (
+                number(float(self.cost_weights[i])),
+                number(1e3 * float(self.outcomes.cost[:, i].mean())),
+                number(float(self.outcomes.quality[:, i].mean())),
+            )
+            for i in some
+        ]
+        title = f"{self.name}: {s} settings of λ on {n} prompts × {k} providers"
+        return Card(title, rows, ("λ", "USD per 1,000", "quality"), [f"{len(some)} of {s} settings"])
 
     @property
     def points(self) -> Floats:

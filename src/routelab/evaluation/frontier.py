@@ -15,6 +15,7 @@ from routelab.errors import RoutelabError
 from routelab.evaluation.bootstrap import resample_weights
 from routelab.evaluation.crossfit import Curve
 from routelab.files import read_arrays, write_arrays
+from routelab.html import Card, Shown, number
 from routelab.hull import upper_hulls
 from routelab.pareto import path_heights
 
@@ -22,8 +23,8 @@ _DIGITS = 12
 _STEPS = 20  # of a band between two settings, since mixtures bend on a logarithmic axis
 
 
-@dataclass(frozen=True, slots=True)
-class Candidates:
+@dataclass(frozen=True, slots=True, repr=False)
+class Candidates(Shown):
     """What can be had on n evaluation prompts: s single providers and policy settings.
 
     Args:
@@ -35,6 +36,17 @@ class Candidates:
     names: NDArray[np.str_]
     cost_weights: Floats
     outcomes: Curve
+
+    def _card(self) -> Card:
+        n, s = self.outcomes.quality.shape
+        names, first = np.unique(self.names, return_index=True)
+        rows = []
+        for name in names[np.argsort(first)][:13]:
+            own = self.only(self.names == name).points.T
+            usd, quality = ([number(ends) for ends in (one.min(), one.max())] for one in (1e3 * own[0], own[1]))
+            rows.append((str(name), str(own.shape[1]), *(" to ".join(dict.fromkeys(ends)) for ends in (usd, quality))))
+        title = f"{s} candidates of {len(names)} names on {n} prompts"
+        return Card(title, rows, ("name", "settings", "USD per 1,000", "quality"))
 
     @classmethod
     def of(cls, policies: Mapping[str, tuple[Floats, Curve]]) -> Self:

@@ -15,6 +15,7 @@ from routelab.drift import Drift
 from routelab.errors import RoutelabError
 from routelab.evaluation.regret import regret_objective, regrets
 from routelab.evaluation.stream import NEVER, Event, Stream
+from routelab.html import Card, Shown, number
 from routelab.policies.base import Features, Policy
 from routelab.policies.budget import BudgetPacer
 from routelab.policies.objective import Objective
@@ -29,8 +30,8 @@ class DriftDetector(Protocol):
         """Learn reward − expected quality of one outcome; what has changed, if that shows now."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Replay:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Replay(Shown):
     """What happened in one pass over n steps.
 
     Args:
@@ -53,6 +54,22 @@ class Replay:
     cost_weight: float
     propensity: Floats | None
     drifts: tuple[tuple[int, str], ...]
+
+    def _card(self) -> Card:
+        n = len(self.arms)
+        if not n:
+            return Card("no step")
+        arms, counts = np.unique(self.arms, return_counts=True)
+        chosen = ", ".join(f"{arm}: {count / n:.1%}" for arm, count in zip(arms[:12], counts, strict=False))
+        facts = {
+            "mean quality": number(float(self.reward.mean())),
+            "USD per 1,000": number(1e3 * float(self.cost.mean())),
+            "regret": f"{number(float(self.regret[-1]))} against the best arm of each prompt",
+            "": f"{number(float(self.fixed_regret[-1]))} against the best single arm (at λ = {self.cost_weight:g})",
+            "arms chosen": chosen + (", …" if len(arms) > 12 else ""),
+            "drifts": ", ".join(f"{name} at step {step}" for step, name in self.drifts[:5]) or "none found",
+        }
+        return Card(f"{n} steps, mean quality {facts['mean quality']}", list(facts.items()))
 
 
 def replay_stream(

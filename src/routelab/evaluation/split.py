@@ -8,16 +8,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from routelab.arrays import Floats, take_rows
+from routelab.arrays import Floats, observed_mean, take_rows
 from routelab.errors import RoutelabError, TableError
-from routelab.evaluation.curves import complete_rows
+from routelab.evaluation.curves import PolicyCurve, complete_rows, curve_of
 from routelab.features import RequestFeaturizer
 from routelab.files import read_arrays, write_arrays
+from routelab.html import Card, Shown, number
 from routelab.tables.table import PerformanceTable
 
 
-@dataclass(frozen=True, slots=True)
-class Split:
+@dataclass(frozen=True, slots=True, repr=False)
+class Split(Shown):
     """One side of a table as arrays: n prompts, k providers.
 
     Args:
@@ -34,6 +35,13 @@ class Split:
     tasks: NDArray[np.str_]
     providers: tuple[str, ...]
 
+    def _card(self) -> Card:
+        means = observed_mean(self.quality), 1e3 * observed_mean(self.cost)
+        rows = [(name, number(q), number(usd)) for name, q, usd in zip(self.providers, *means, strict=True)]
+        n, k = self.quality.shape
+        title = f"{n} prompts × {k} providers, {self.X.shape[1]} features"
+        return Card(title, rows, ("provider", "quality", "USD per 1,000"))
+
     @classmethod
     def of(cls, table: PerformanceTable, featurizer: RequestFeaturizer) -> Split:
         """The prompts of ``table`` with the features of a fitted featurizer."""
@@ -45,6 +53,15 @@ class Split:
             tasks=np.full(table.n, "") if table.tasks is None else table.tasks.astype(str),
             providers=table.providers,
         )
+
+    def read_curve(self, path: Path) -> PolicyCurve:
+        """Curve on these prompts of the policy whose probabilities a stage wrote, named after the file.
+
+        Raises:
+            RoutelabError: the file is missing or damaged, or an outcome of a prompt is not known.
+        """
+        held = read_arrays(path)
+        return curve_of(path.stem, held["cost_weights"], held["probabilities"], self.quality, self.cost)
 
     def rows(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> Split:
         """The prompts of a mask (n,), or those at some places, in their order."""

@@ -117,6 +117,11 @@ class BudgetPacer:
         self._dual = Dual(budget or min_quality or 0.0)
         self._latency = None if max_latency is None else Dual(max_latency)
 
+    def __repr__(self) -> str:
+        """Its bounds."""
+        bounds = {name: getattr(self, name) for name in ("budget", "min_quality", "max_latency")}
+        return f"BudgetPacer({', '.join(f'{name}={bound:g}' for name, bound in bounds.items() if bound is not None)})"
+
     def objective(self) -> Objective:
         """The trade-off for the next choice."""
         unit = self.budget or self.spent / max(self.requests, 1)

@@ -9,14 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from routelab.arrays import observed_mean
+from routelab.html import Card, Shown, number
 from routelab.policies.objective import Objective
 
 Floats = NDArray[np.float64]
 Features = NDArray[np.floating[Any]]
 
 
-@dataclass(frozen=True, slots=True)
-class Estimates:
+@dataclass(frozen=True, slots=True, repr=False)
+class Estimates(Shown):
     """What a policy expects of each arm.
 
     Args:
@@ -30,6 +32,19 @@ class Estimates:
     cost: Floats
     latency: Floats | None = None
     quality_se: Floats | None = None
+
+    def cells(self) -> list[tuple[str, ...]]:
+        """Means over the requests as text, a row per arm: quality, ± SE, USD per 1,000, latency; "" is not known."""
+        columns = (self.quality, self.quality_se, 1e3 * self.cost, self.latency)
+        arms = self.quality.shape[1]
+        means = [[""] * arms if one is None else [number(mean) for mean in observed_mean(one)] for one in columns]
+        return list(zip(*means, strict=True))
+
+    def _card(self) -> Card:
+        n, k = self.quality.shape
+        header = ("arm", "quality", "± SE", "USD per 1,000", "latency (s)")
+        rows = [(str(arm), *row) for arm, row in enumerate(self.cells())]
+        return Card(f"{n} requests × {k} arms", rows, header, ["means over the requests"] if n > 1 else [])
 
     def scores(self, objective: Objective) -> Floats:
         """Constrained utility (n, k) under ``objective``."""

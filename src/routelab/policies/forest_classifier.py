@@ -114,7 +114,7 @@ class ForestClassifierPolicy(Policy):
         """
         self.check_fitted()
         if objective != self.objective:
-            raise PolicyError(f"this classifier was fitted for {self.objective}; fit another one for {objective}")
+            raise PolicyError(f"this classifier was fitted for {self.objective!r}; fit another one for {objective!r}")
         out = np.zeros((len(X), len(self.providers_)))
         out[np.arange(len(X)), self.classes_[self._run(X).argmax(axis=1)]] = 1.0
         return out

@@ -55,6 +55,16 @@ class Objective:
                 raise RoutelabError(f"Objective.credit is {credit!r}; give finite USD ≥ 0, one for each arm")
             object.__setattr__(self, "credit", credit)
 
+    def __str__(self) -> str:
+        """What is not as in ``Objective()``; "quality" alone where nothing is.
+
+        >>> print(Objective(cost_weight=10.0, min_quality=0.5), Objective(), sep="; ")
+        cost_weight 10, min_quality 0.5; quality
+        """
+        names = ("cost_weight", "latency_weight", "min_quality", "max_cost", "max_latency")
+        told = {name: getattr(self, name) for name in names}
+        return ", ".join(f"{name} {value:g}" for name, value in told.items() if value) or "quality"
+
     @property
     def constrained(self) -> bool:
         """Whether any bound is set."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from routelab.errors import RoutelabError
+from routelab.html import brief
 from routelab.request import LLMRequest
 
 
@@ -43,7 +44,7 @@ class Price:
         return (input_tokens * self.input + output_tokens * self.output - saved) / 1e6
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Completion:
     """What came of one request to one provider.
 
@@ -72,6 +73,10 @@ class Completion:
     first_token_s: float | None = None
     cached_tokens: int = 0
     body: bytes | None = field(default=None, repr=False, compare=False)
+
+    def __repr__(self) -> str:
+        """The fields; of a long text both ends."""
+        return brief(self)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routelab.errors import RoutelabError
+from routelab.html import Card, Shown, short
 from routelab.providers.base import Chunk, Completion, DeadlineError, Price, Provider, Repriceable
 from routelab.providers.breaker import Breaker, Circuit
 from routelab.providers.gate import Gate, Health
@@ -21,7 +22,7 @@ from routelab.providers.waiting import Queue
 from routelab.request import LLMRequest
 
 
-class ProviderPool:
+class ProviderPool(Shown):
     """Providers in the order in which they joined; grows and shrinks at run time, and never is empty.
 
     ``pool[name]`` and ``name in pool`` go by name; iterating gives the providers themselves. A provider that keeps
@@ -81,8 +82,15 @@ class ProviderPool:
     def __len__(self) -> int:
         return len(self._providers)
 
-    def __repr__(self) -> str:
-        return f"ProviderPool({', '.join(self._providers)})"
+    def _card(self) -> Card:
+        rows = []
+        for name in self._providers:
+            provider, gate = self._known(name)
+            closed, health, price = gate.unavailable(0, self.clock), gate.health, provider.price
+            counts = (str(health.successes), str(health.failures), str(health.in_flight))
+            rows.append((name, f"{price.input:g}", f"{price.output:g}", *counts, closed.reason if closed else ""))
+        header = ("provider", "USD per million in", "out", "answered", "failed", "in flight", "cannot be asked")
+        return Card(", ".join(map(short, self._providers)), rows, header)
 
     @property
     def names(self) -> tuple[str, ...]:

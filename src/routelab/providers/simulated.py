@@ -66,6 +66,9 @@ class SimulatedProvider:
         self._in_flight = 0
         self._cached_input: float | None = None  # nothing is cached here, but the price may say so
 
+    def __repr__(self) -> str:
+        return f"SimulatedProvider({self.name!r})"
+
     @property
     def name(self) -> str:
         """Name of the provider."""

@@ -9,6 +9,7 @@ import numpy as np
 from routelab.db_records import Outcome
 from routelab.errors import RoutelabError
 from routelab.evaluators import Grade
+from routelab.html import Card, Shown
 from routelab.policies import Policy
 from routelab.providers import Completion, Price, Provider, ProviderPool
 from routelab.request import LLMRequest, is_finite
@@ -20,7 +21,7 @@ from routelab.routers.pending import Pending, check_same
 _KEPT_CHANGES = 100  # of the prices of a provider
 
 
-class Router(AnsweringRouter):
+class Router(AnsweringRouter, Shown):
     """What all routers share: decide, record, execute, learn.
 
     Args:
@@ -48,6 +49,22 @@ class Router(AnsweringRouter):
     Raises:
         RoutelabError: the fitted policy knows other providers than the pool holds.
     """
+
+    def _card(self) -> Card:
+        policy, trained = type(self.policy).__name__, bool(self.policy.providers_)
+        decided, came = self.pending.count, self.pending.count - self.pending.waiting - self.pending.expired
+        facts = {
+            "policy": policy if trained else f"{policy}, not trained yet: rules decide",
+            "version": str(self.policy_version or ""),
+            "objective": str(self.objective) if self.pacer is None else repr(self.pacer),
+            "decisions": f"{decided}; {came} with an outcome, {self.expired} forgotten before it came",
+            "log": "none" if self.db is None else repr(self.db),
+        }
+        return Card(
+            f"{policy}{'' if trained else ', not trained yet'}; {len(self.pool)} providers",
+            list(facts.items()),
+            below=self.pool._card(),
+        )
 
     def estimates(self, request: LLMRequest) -> dict[str, tuple[float, float]]:
         """Expected quality in [0, 1] and cost in USD of each provider for ``request``, by name."""

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 
 from routelab.errors import RoutelabError
+from routelab.html import Card, Shown, number, short
 from routelab.policies import Objective
 from routelab.providers import Chunk, Completion
 from routelab.request import LLMRequest, is_finite
@@ -57,7 +58,7 @@ class Course:
         return max(self.left_s, 0.0) / (2.0 if others else 1.0)
 
 
-class Streamed:
+class Streamed(Shown):
     """An answer that is on its way.
 
     Args:
@@ -71,6 +72,12 @@ class Streamed:
             raise RoutelabError("a streamed answer needs a decision; get one from `await router.stream(request)`")
         self.chunks, self.decision = chunks, course.decision
         self._course = course
+
+    def _card(self) -> Card:
+        whole = self.completion
+        state = "on its way" if whole is None else f"{len(whole.text):,} characters, {number(1e3 * whole.cost_usd)}"
+        state += "" if whole is None else " USD per 1,000"
+        return Card(f"answer of {short(self.decision.provider.name)}: {state}", below=self.decision._card())
 
     @property
     def completion(self) -> Completion | None:

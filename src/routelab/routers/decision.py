@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 from routelab.db_records import Decision
+from routelab.html import Card, Shown, short
 from routelab.policies import Estimates, Objective
 from routelab.policies.base import Floats
 from routelab.providers import Price, Provider
@@ -12,8 +13,8 @@ from routelab.reduction import Matrix
 from routelab.request import LLMRequest
 
 
-@dataclass(frozen=True, slots=True)
-class RoutingDecision:
+@dataclass(frozen=True, slots=True, repr=False)
+class RoutingDecision(Shown):
     """One decision of a router.
 
     Args:
@@ -35,6 +36,16 @@ class RoutingDecision:
     objective: Objective
     policy: str
     logged: bool = True
+
+    def _card(self) -> Card:
+        chosen = self.provider.name
+        rows = [(name, *row) for name, row in zip(self.providers, self.estimates.cells(), strict=True)]
+        return Card(
+            f"{self.policy} chose {short(chosen)} with probability {self.propensity:.3g} (objective: {self.objective})",
+            sorted(rows, key=lambda row: row[0] != chosen),
+            ("provider", "quality", "± SE", "USD per 1,000", "latency (s)"),
+            [f"estimates of the policy; decision {self.decision_id}" + ("" if self.logged else ", not in the log")],
+        )
 
     def record(
         self,

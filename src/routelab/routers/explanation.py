@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from html import escape
 from typing import Any
 
 import numpy as np
 
 from routelab.errors import RoutelabError
+from routelab.html import Bar, Card, Shown, number
 from routelab.policies import Estimates, Objective, Policy
 from routelab.policies.attribution import feature_groups, shapley
 from routelab.policies.base import Features, Floats
 from routelab.reduction import Matrix
 
-_HEADER = {"quality": "quality", "± SE": "quality_se", "USD per 1,000": "cost_usd", "latency (s)": "latency_s"}
-_HEADER |= {"utility": "utility", "propensity": "propensity"}
+_HEADER = {"provider": "provider", "quality": "quality", "± SE": "quality_se", "USD per 1,000": "cost_usd"}
+_HEADER |= {"latency (s)": "latency_s", "utility": "utility", "propensity": "propensity"}
 
 
-@dataclass(frozen=True, slots=True)
-class Explanation:
+@dataclass(frozen=True, slots=True, repr=False)
+class Explanation(Shown):
     """One decision explained: estimates, objective, propensities, and what each feature of the request added.
 
     Args:
@@ -118,24 +118,26 @@ class Explanation:
             notes.append("no provider meets the bound(s)" + ("; the nearest is chosen" if nearest else ""))
         return notes
 
-    def _told(self) -> tuple[str, list[list[str]], str, list[tuple[str, float, float]]]:
-        """What both displays say: decision, table of providers (the choice first), question, and bars.
-
-        A bar is a feature, what it moved, and that as a share of the largest, in [-1, 1].
-        """
-        chance, usual = float(self._of(self.propensities, self.choice)), float(self._lead(self.usual))
-        weights = ", ".join(f"{name} {value:g}" for name, value in asdict(self.objective).items() if value) or "quality"
-        decision = f"{self.policy} chooses {self.choice} with probability {chance:.3g} (objective: {weights})"
+    def _card(self) -> Card:
+        """Decision and table of providers (the choice first); below it a bar for each feature that moved it."""
+        chance = float(self._of(self.propensities, self.choice))
         ranked = sorted(
             self._rows(), key=lambda r: (r["provider"] != self.choice, not r["feasible"], -(r["utility"] or 0.0))
         )
-        lines = [["provider", *_HEADER]]
         for row in ranked:
             row["cost_usd"] = row["cost_usd"] and 1e3 * row["cost_usd"]
-            numbers = ["" if row[key] is None else f"{row[key]:.4g}" for key in _HEADER.values()]
-            lines.append([row["provider"] + (" (breaks a bound)" if row["meets_bounds"] is False else ""), *numbers])
-        table = [list(line) for line in zip(*(c for c in zip(*lines, strict=True) if any(c[1:])), strict=True)]
-        moved = self.attribution()
+            row["provider"] += " (breaks a bound)" if row["meets_bounds"] is False else ""
+        return Card(
+            f"{self.policy} chooses {self.choice} with probability {chance:.3g} (objective: {self.objective})",
+            [[row[key] if key == "provider" else number(row[key]) for key in _HEADER.values()] for row in ranked],
+            tuple(_HEADER),
+            self._notes(),
+            self._moved(),
+        )
+
+    def _moved(self) -> Card:
+        """What each feature added to the lead of the choice; the small ones together."""
+        moved, usual = self.attribution(), float(self._lead(self.usual))
         largest = max(map(abs, moved.values()))
         shown = {name: value for name, value in moved.items() if abs(value) > 0.01 * largest}
         if rest := sum(value for name, value in moved.items() if name not in shown):
@@ -143,37 +145,7 @@ class Explanation:
         lead = self.choice if self.runner_up is None else f"{self.choice} over {self.runner_up}"
         question = f"{self.measure} of {lead}: {usual + sum(moved.values()):+.4f} for this request, "
         question += f"{usual:+.4f} usually" + ("" if shown else "; no feature moves it")
-        return decision, table, question, [(name, value, value / largest) for name, value in shown.items()]
-
-    def __str__(self) -> str:
-        """Two plain tables."""
-        decision, table, question, bars = self._told()
-        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-        lines = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in table]
-        moved = [f"{value:+.4f} {'█' * round(20 * abs(share)):20} {name}" for name, value, share in bars]
-        return "\n".join([decision, *lines, *self._notes(), "", question, *moved])
-
-    def _repr_html_(self) -> str:
-        """Two small tables for a notebook: what is expected of each provider, and a bar for each feature."""
-        decision, table, question, bars = self._told()
-        rows = _html_rows([[escape(cell) for cell in line] for line in table])
-        moved = _html_rows([[escape(name), f"{value:+.4f}", _bar(share)] for name, value, share in bars])
-        notes = "".join(f"<div>{escape(note)}</div>" for note in self._notes())
-        return f"<b>{escape(decision)}</b><table>{rows}</table>{notes}<b>{escape(question)}</b><table>{moved}</table>"
-
-
-def _html_rows(lines: list[list[str]]) -> str:
-    """Rows of a table whose cells are HTML already; the first to the left, the others to the right."""
-    cell = "<td style='text-align:{};padding:1px 8px'>{}</td>"
-    rows = ([cell.format("right" if column else "left", text) for column, text in enumerate(line)] for line in lines)
-    return "".join(f"<tr>{''.join(row)}</tr>" for row in rows)
-
-
-def _bar(share: float) -> str:
-    """A bar from the middle: to the right for the choice, to the left against it; blue and orange, safe to tell."""
-    width, colour = 60.0 * abs(share), "#0173b2" if share > 0.0 else "#de8f05"
-    style = f"margin-left:{min(60.0, 60.0 + 60.0 * share):.0f}px;width:{width:.0f}px;height:0.8em;background:{colour}"
-    return f"<div style='width:120px'><div style='{style}'></div></div>"
+        return Card(question, [(f"{value:+.4f}", Bar(value / largest), name) for name, value in shown.items()])
 
 
 def explain(

@@ -12,6 +12,7 @@ from routelab.db_reading import TrainingData
 from routelab.drift import Drift, DriftMonitor
 from routelab.errors import RoutelabError
 from routelab.evaluators import Grade, QualityEvaluator
+from routelab.html import Card, Shown, number, short
 from routelab.policies import EpsilonGreedyPolicy, ForestPolicy, Objective, Policy
 from routelab.providers import Completion, Provider, ProviderPool
 from routelab.request import LLMRequest
@@ -25,13 +26,21 @@ from routelab.routers.settings import Settings
 Grader = QualityEvaluator | Callable[[LLMRequest, Completion], "float | Grade | Awaitable[float | Grade | None] | None"]
 
 
-@dataclass(frozen=True, slots=True)
-class RoutingResult:
+@dataclass(frozen=True, slots=True, repr=False)
+class RoutingResult(Shown):
     """What came of one request: the decision, the answer, and its grade in [0, 1] (None: it waits for ``grade``)."""
 
     decision: RoutingDecision
     completion: Completion
     quality: float | None
+
+    def _card(self) -> Card:
+        said = self.completion
+        grade = "waits for its grade" if self.quality is None else f"quality {number(self.quality)}"
+        facts = f"{number(1e3 * said.cost_usd)} USD per 1,000, {number(said.latency_s, 3)} s, {grade}"
+        text = said.text if said.error is None else said.error
+        title = f"{short(said.provider)} {'answered' if said.error is None else 'failed'}: {facts}"
+        return Card(title, notes=[short(text, 300)] if text else [], below=self.decision._card())
 
 
 class OnlineMLRouter(RetrainingRouter):

@@ -11,6 +11,7 @@ from sklearn.base import clone
 
 from routelab.db_reading import TrainingData
 from routelab.errors import RoutelabError
+from routelab.html import Card, Shown, number
 from routelab.performance_db import PerformanceDB
 from routelab.policies import Objective, Policy
 from routelab.policies.forest_classifier import best_labels
@@ -21,8 +22,8 @@ Rows = NDArray[np.intp]
 _LEAST_REQUESTS = 20
 
 
-@dataclass(frozen=True, slots=True)
-class TrainingReport:
+@dataclass(frozen=True, slots=True, repr=False)
+class TrainingReport(Shown):
     """What a fit reached on requests that it did not see.
 
     Args:
@@ -43,6 +44,17 @@ class TrainingReport:
     accuracy: float | None
     utility: float | None
     best_single_utility: float | None
+
+    def _card(self) -> Card:
+        facts = {
+            "error of estimated quality": number(self.quality_mae),
+            "error of estimated cost": f"{number(1e3 * self.cost_mae_usd)} USD per 1,000",
+            "best provider chosen": "" if self.accuracy is None else f"{self.accuracy:.1%}",
+            "utility": number(self.utility),
+            "utility of the best single provider": number(self.best_single_utility),
+        }
+        title = f"trained on {self.n_train} requests, tested on {self.n_heldout} others"
+        return Card(title, [(name, told) for name, told in facts.items() if told])
 
 
 def read_valid(db: PerformanceDB, feature_set: str, changes: Sequence[PriceChange]) -> TrainingData:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from routelab.errors import RoutelabError
-from routelab.evaluation.curves import PolicyCurve, curve_of
+from routelab.evaluation.curves import PolicyCurve
 from routelab.evaluation.split import Split
 from routelab.files import read_arrays, rounded, write_arrays, write_bytes, write_json, written
 from routelab.params import Params, load_params
@@ -91,8 +91,7 @@ def read_curve(path: Path, split: Split) -> PolicyCurve:
     Raises:
         RoutelabError: the file is missing or damaged.
     """
-    held = read_arrays(path)
-    return curve_of(path.stem, held["cost_weights"], held["probabilities"], split.quality, split.cost)
+    return split.read_curve(path)
 
 
 def point_metrics(curve: PolicyCurve, tasks: NDArray[np.str_]) -> dict[str, Floats]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import html
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +13,9 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from routelab.errors import TableError
+from routelab.html import Card, Shown
 from routelab.request import LLMRequest
+from routelab.tables.card import table_card
 from routelab.tables.io import read_frame, write_frame
 from routelab.tables.requests import load_columns, to_request
 from routelab.tables.schema import LOAD, validate
@@ -35,7 +36,7 @@ _LABELS = {"prompt": "prompts", "task": "tasks", "split": "splits"}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class PerformanceTable:
+class PerformanceTable(Shown):
     """n prompts × k providers; all arrays are aligned, nothing in them should be changed in place.
 
     Args:
@@ -97,18 +98,8 @@ class PerformanceTable:
     def __len__(self) -> int:
         return self.n
 
-    def __repr__(self) -> str:
-        seen = int(np.isfinite(self.cost).sum())
-        names = ", ".join(self.providers[:4]) + (", …" if self.k > 4 else "")
-        return (
-            f"PerformanceTable({self.n} prompts × {self.k} providers: {names}; "
-            f"{seen} of {self.n * self.k} cells observed)"
-        )
-
-    def _repr_html_(self) -> str:
-        means = self.to_frame().groupby("provider", sort=False)[["quality", "cost_usd"]].mean()
-        head = html.escape(f"{self.n} prompts × {self.k} providers from {self.origin}; means:")
-        return f"<p>{head}</p>{means.to_html(float_format='{:.4g}'.format)}"
+    def _card(self) -> Card:
+        return table_card(self)
 
     @classmethod
     def from_frame(cls, frame: pd.DataFrame, *, origin: str = "<frame>") -> Self:

@@ -1,5 +1,6 @@
 """MLflow: one store, flat runs, batched metrics, served models. The only room that imports mlflow."""
 
+from routelab.project import project_root
 from routelab.tracking.models import log_policy, promote, rollback
 from routelab.tracking.runs import (
     flatten,
@@ -11,7 +12,7 @@ from routelab.tracking.runs import (
     run,
     runs,
 )
-from routelab.tracking.store import EXPERIMENT, check_store, project_root, use_store
+from routelab.tracking.store import EXPERIMENT, check_store, use_store
 
 __all__ = [
     "EXPERIMENT",

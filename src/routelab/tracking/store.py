@@ -10,26 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from routelab.errors import RoutelabError
+from routelab.project import project_root
 
 EXPERIMENT = "routelab"
 _DATABASE = "mlflow.db"
 _chosen_uris = [""]
-
-
-def project_root(start: str | Path | None = None) -> Path:
-    """The folder of ``dvc.yaml`` at or above ``start``; for a DVC experiment's temporary copy, that of its origin.
-
-    Raises:
-        RoutelabError: no such folder.
-    """
-    here = Path(start or Path.cwd()).resolve()
-    for folder in (here, *here.parents):
-        if (folder / "dvc.yaml").is_file():
-            parts = folder.parts
-            if ".dvc" in parts:  # <root>/.dvc/tmp/exps/…: queued experiments run in a copy inside the project
-                return Path(*parts[: parts.index(".dvc")])
-            return folder
-    raise RoutelabError(f"{here} is in no routelab project (no dvc.yaml above it); change into one")
 
 
 def use_store(start: str | Path | None = None) -> str:
@@ -39,6 +24,7 @@ def use_store(start: str | Path | None = None) -> str:
     """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # a stopped server is told of at once
     import mlflow
 
     logging.getLogger("mlflow").setLevel(logging.WARNING)

@@ -1,0 +1,78 @@
+"""For notebooks: an IPython extension, and what the stages wrote.
+
+``%load_ext routelab.notebook`` in the first cell
+
+- reloads modules that were edited (``%autoreload 2``),
+- draws figures in the notebook, sharp on high-resolution screens, and closes each at the end of its cell,
+- shows in a line or two what to do, instead of a traceback, where routelab refused something, a stage has not run, a
+  package is not installed, or MLflow cannot be reached. The cell still fails, and ``%tb`` shows the whole traceback.
+
+``%unload_ext routelab.notebook`` takes it back; figures stay in the notebook. ``outputs(source)`` reads what the stages
+wrote about a source, from whatever folder of the project the notebook runs in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Protocol
+
+from routelab.notebook.failures import show_failure
+
+if TYPE_CHECKING:
+    from routelab.notebook.stage_outputs import Outputs as Outputs
+    from routelab.notebook.stage_outputs import outputs as outputs
+
+__all__ = ["Outputs", "load_ipython_extension", "outputs", "unload_ipython_extension"]
+
+
+class Shell(Protocol):
+    """What this needs of IPython's ``InteractiveShell``."""
+
+    extension_manager: Any
+    custom_exceptions: tuple[type[BaseException], ...]
+    CustomTB: Callable[..., Any]
+
+    def run_line_magic(self, magic_name: str, line: str) -> Any:
+        """Run ``%magic_name line``."""
+
+    def set_custom_exc(self, exc_tuple: tuple[type[BaseException], ...], handler: Callable[..., Any] | None) -> None:
+        """Let ``handler`` show exceptions."""
+
+
+_undo: list[Callable[[], object]] = []
+
+
+def load_ipython_extension(ip: Shell) -> None:
+    """What ``%load_ext routelab.notebook`` does."""
+    from matplotlib_inline.config import InlineBackend
+
+    had, handler = ip.custom_exceptions, ip.CustomTB
+    reloaded_before = ip.extension_manager.load_extension("autoreload") is not None
+    ip.run_line_magic("autoreload", "2")
+    ip.run_line_magic("matplotlib", "inline")
+    inline = InlineBackend.instance()
+    formats, closed = inline.figure_formats, inline.close_figures
+    inline.figure_formats, inline.close_figures = {"retina"}, True
+    ip.set_custom_exc((Exception,), show_failure)
+
+    def undo() -> None:
+        ip.custom_exceptions, ip.CustomTB = had, handler
+        inline.figure_formats, inline.close_figures = formats, closed
+        if not reloaded_before:
+            ip.run_line_magic("autoreload", "0")
+
+    _undo.append(undo)
+
+
+def unload_ipython_extension(ip: Shell) -> None:
+    """What ``%unload_ext routelab.notebook`` does."""
+    while _undo:
+        _undo.pop()()
+
+
+def __getattr__(name: str) -> Any:
+    """Import what reads the stages' outputs on first use (PEP 562)."""
+    if name not in ("Outputs", "outputs"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.stage_outputs"), name)
