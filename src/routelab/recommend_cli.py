@@ -37,8 +37,7 @@ def recommend(
         train_split="split" if column else share,
         seed=seed,
     )
-    for line in advice.lines():
-        typer.echo(line)
+    typer.echo(advice)
     if out is not None:
         advice.save(out)
         typer.echo(f"\nsaved in {out}: load_policy({str(out / 'policy')!r}), RequestFeaturizer.load(…/featurizer)")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -11,14 +11,15 @@ import pandas as pd
 
 from routelab.evaluation.bootstrap import Interval
 from routelab.features import RequestFeaturizer
+from routelab.html import Card, Shown
 from routelab.policies import Objective, Policy
 from routelab.providers import Provider, ProviderPool
 from routelab.routers import MLRouter
 from routelab.routers.settings import Settings
 
 
-@dataclass(frozen=True, slots=True)
-class Recommendation:
+@dataclass(frozen=True, slots=True, repr=False)
+class Recommendation(Shown):
     """A policy at a trade-off, and what it is worth on the evaluation prompts of a table.
 
     Args:
@@ -52,9 +53,9 @@ class Recommendation:
     cost: float
     quality: float
     shares: dict[str, float]
-    compared: pd.DataFrame = field(repr=False)
-    fitted: Policy = field(repr=False)
-    featurizer: RequestFeaturizer = field(repr=False)
+    compared: pd.DataFrame
+    fitted: Policy
+    featurizer: RequestFeaturizer
 
     @property
     def changes(self) -> bool:
@@ -95,21 +96,21 @@ class Recommendation:
         self.fitted.save(Path(folder) / "policy")
         self.featurizer.save(Path(folder) / "featurizer")
 
-    def lines(self) -> Iterator[str]:
-        """The recommendation for a terminal."""
-        saving, quality = self.saving, self.quality_difference
-        yield f"{self.table}: chosen on {self.n_train:,} prompts, judged on {self.n_eval:,} others"
-        yield f"against always {self.baseline}, losing at most {self.tolerance:g} of quality:"
-        yield ""
-        yield self.verdict
-        yield ""
-        weight = f" at λ = {self.objective.cost_weight:.3g} quality per USD" if self.objective.cost_weight else ""
-        yield f"recommended  {self.policy}{weight}"
-        yield f"saving       {saving.estimate:.1%} [{saving.low:.1%}, {saving.high:.1%}] of the cost"
-        yield f"quality      {quality.estimate:+.3f} [{quality.low:+.3f}, {quality.high:+.3f}], to {self.quality:.3f}"
-        yield f"cost         {1000 * self.cost:.4g} USD per 1,000 requests"
+    def _card(self) -> Card:
+        saving, quality, weight = self.saving, self.quality_difference, self.objective.cost_weight
         used = sorted(((share, name) for name, share in self.shares.items() if share >= 0.005), reverse=True)
-        yield f"asks         {', '.join(f'{name} {share:.0%}' for share, name in used)}"
+        rows = [
+            ("recommended", self.policy + (f" at λ = {weight:.3g} quality per USD" if weight else "")),
+            ("saving", f"{saving.estimate:.1%} [{saving.low:.1%}, {saving.high:.1%}] of the cost"),
+            ("quality", f"{quality.estimate:+.3f} [{quality.low:+.3f}, {quality.high:+.3f}], to {self.quality:.3f}"),
+            ("cost", f"{1000 * self.cost:.4g} USD per 1,000 requests"),
+            *(("asks" if not place else " ", f"{name} {share:.0%}") for place, (share, name) in enumerate(used)),
+        ]
+        notes = [
+            f"{self.table}: chosen on {self.n_train:,} prompts, judged on {self.n_eval:,} others, against always "
+            f"{self.baseline}, losing at most {self.tolerance:g} of quality"
+        ]
+        return Card(self.verdict, rows, notes=notes)
 
     def as_dict(self) -> dict[str, Any]:
         """Everything but the fitted policy, for JSON."""
@@ -118,7 +119,3 @@ class Recommendation:
         told |= {"saving": self.saving.as_dict(), "quality_difference": self.quality_difference.as_dict()}
         told |= {"cost_usd": self.cost, "quality": self.quality, "shares": self.shares}
         return told | {"compared": self.compared.to_dict(orient="records")}
-
-    def __str__(self) -> str:
-        """The recommendation as it is printed."""
-        return "\n".join(self.lines())
