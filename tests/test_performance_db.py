@@ -621,6 +621,14 @@ def test_no_password_shows_in_repr_or_errors(url: str) -> None:
         assert repr(db) == f"PerformanceDB({url!r})"
 
 
+@pytest.mark.parametrize("name", ["mysql", "mysql+pymysql", "mssql", "oracle", "nonsense"])
+def test_a_store_that_is_neither_sqlite_nor_postgresql_is_refused_with_those_that_are(name: str) -> None:
+    told = f"^a {name.partition('+')[0]} store is not supported; give .*'sqlite:///.*'postgresql://"
+    with pytest.raises(DatabaseError, match=told) as caught:
+        PerformanceDB(f"{name}://user:canary@host/log")
+    assert "canary" not in str(caught.value)
+
+
 def test_a_batch_size_below_one_is_refused(url: str) -> None:
     with pytest.raises(DatabaseError, match="batch_size is 0"):
         PerformanceDB(url, batch_size=0)

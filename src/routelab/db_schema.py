@@ -96,6 +96,11 @@ _LOCK_SECONDS = "30"  # how long to wait for another process' write; `?timeout=`
 
 def open_engine(url: sa.URL, *, shared_connection: bool) -> sa.Engine:
     """The engine for ``url``; ``shared_connection`` is for a database that lives in memory."""
+    if url.get_backend_name() not in ("sqlite", "postgresql"):
+        raise DatabaseError(
+            f"a {url.get_backend_name()} store is not supported; give the URL of a SQLite file "
+            "('sqlite:///routelab.db') or of PostgreSQL ('postgresql://user@host/name')"
+        )
     options: dict[str, Any] = {"hide_parameters": True}
     if url.get_backend_name() == "postgresql":
         options["isolation_level"] = "AUTOCOMMIT"  # `transaction` says BEGIN itself

@@ -53,7 +53,7 @@ class PerformanceDB(Store):
             NUL, which no store holds), "omitted" neither.
 
     Raises:
-        DatabaseError: the store cannot be opened, or was written by a newer schema version.
+        DatabaseError: the store is of another kind, cannot be opened, or was written by a newer schema version.
 
     >>> with PerformanceDB("sqlite://") as db:
     ...     db.record_decision(Decision(
