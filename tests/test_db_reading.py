@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import sqlalchemy as sa
 from typer.testing import CliRunner
 
 from durability import numbered
@@ -188,7 +189,7 @@ def test_a_log_is_exported_whole_or_not_at_all(tmp_path: Path) -> None:
 def test_pruning_takes_what_was_decided_before_with_all_that_belongs_to_it(
     db: PerformanceDB, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("routelab.performance_db._DELETED_AT_ONCE", 4)
+    monkeypatch.setattr("routelab.db_writing._DELETED_AT_ONCE", 4)
     before, shadow = db.log(), numbered("s")[0]
     db.record_shadow("bold", shadow)  # decided at 1
     db.record_shadow("bold", numbered("later")[0])
@@ -202,6 +203,29 @@ def test_pruning_takes_what_was_decided_before_with_all_that_belongs_to_it(
         db.flush()
     with pytest.raises(DatabaseError, match="before is nan; give unix seconds"):
         db.prune(before=float("nan"))
+
+
+def test_no_transaction_of_pruning_deletes_more_than_its_share(
+    db: PerformanceDB, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("routelab.db_writing._DELETED_AT_ONCE", 4)
+    for number in range(10):
+        db.record_shadow("bold", numbered(str(number))[0])  # decided at 1
+    deleted: dict[str, list[int]] = {"decisions": [0], "outcomes": [0], "shadows": [0]}
+
+    def count(_connection: object, cursor: sqlite3.Cursor, statement: str, *_: object) -> None:
+        if statement.startswith("DELETE FROM "):
+            deleted[statement.split()[2]][-1] += cursor.rowcount
+
+    def end(_connection: object) -> None:
+        for counts in deleted.values():
+            counts.append(0)
+
+    sa.event.listen(db._engine, "after_cursor_execute", count)
+    sa.event.listen(db._engine, "commit", end)
+    db.prune(before=2.0)
+    assert {kind: sum(counts) for kind, counts in deleted.items()} == {"decisions": 12, "outcomes": 8, "shadows": 10}
+    assert {kind: max(counts) for kind, counts in deleted.items()} == {"decisions": 4, "outcomes": 3, "shadows": 4}
 
 
 def test_the_command_looks_at_exports_and_prunes_a_log(tmp_path: Path) -> None:

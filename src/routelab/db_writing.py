@@ -15,6 +15,7 @@ from routelab.db_schema import decisions, drifts, exposures, outcomes, shadows
 from routelab.drift import Drift
 
 _ROWS_PER_STATEMENT = 1_000
+_DELETED_AT_ONCE = 10_000
 
 
 class Queued(NamedTuple):
@@ -173,16 +174,19 @@ def insert_drift(
     connection.execute(sa.insert(drifts), asdict(drift) | found)
 
 
-def delete_decisions(connection: sa.Connection, before: float, limit: int) -> int:
-    """Delete the earliest ``limit`` decisions before ``before`` (unix s) and what belongs to them; how many these were.
-
-    Shadows, which are not joined to decisions, go by their own time.
-    """
+def delete_decisions(connection: sa.Connection, before: float) -> int:
+    """Delete the earliest 10,000 decisions before ``before`` (unix s) with their outcomes; how many these were."""
     columns = decisions.c.decided_at, decisions.c.decision_id
-    old = sa.select(decisions.c.decision_id).where(decisions.c.decided_at < before).order_by(*columns).limit(limit)
-    connection.execute(sa.delete(shadows).where(shadows.c.decided_at < before))
+    old = sa.select(decisions.c.decision_id).where(decisions.c.decided_at < before).order_by(*columns)
+    old = old.limit(_DELETED_AT_ONCE)
     connection.execute(sa.delete(outcomes).where(outcomes.c.decision_id.in_(old)))
     return connection.execute(sa.delete(decisions).where(decisions.c.decision_id.in_(old))).rowcount
+
+
+def delete_shadows(connection: sa.Connection, before: float) -> int:
+    """Delete any 10,000 shadows before ``before`` (unix s), which join no decision; how many these were."""
+    old = sa.select(shadows.c.decision_id).where(shadows.c.decided_at < before).limit(_DELETED_AT_ONCE)
+    return connection.execute(sa.delete(shadows).where(shadows.c.decision_id.in_(old))).rowcount
 
 
 def _add_grades(connection: sa.Connection, batch: list[Queued]) -> Iterator[Refusal]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,13 +22,11 @@ from routelab.db_rows import decision_row, grade_row, outcome_row, shadow_row
 from routelab.db_schema import decisions, outcomes
 from routelab.db_store import Store
 from routelab.db_table import RecordedTable, table_decisions, table_outcomes
-from routelab.db_writing import Queued, delete_decisions, insert_drift, insert_rows
+from routelab.db_writing import Queued, delete_decisions, delete_shadows, insert_drift, insert_rows
 from routelab.drift import Drift
 from routelab.errors import DatabaseError
 
 __all__ = ["Decision", "Exposure", "Outcome", "PerformanceDB", "TrainingData", "new_decision_id"]
-
-_DELETED_AT_ONCE = 10_000
 
 
 class PerformanceDB(Store):
@@ -191,13 +189,18 @@ class PerformanceDB(Store):
         if not math.isfinite(before):
             raise DatabaseError(f"PerformanceDB.prune: before is {before!r}; give unix seconds")
         self.flush()
+        self._delete(delete_shadows, before)
+        return self._delete(delete_decisions, before)
+
+    def _delete(self, some: Callable[[sa.Connection, float], int], before: float) -> int:
+        """Call ``some``, each time in a transaction of its own, until it finds none; how many it deleted."""
         total = 0
         while True:
             with self._writing() as connection:
-                deleted = delete_decisions(connection, before, _DELETED_AT_ONCE)
-            total += deleted
-            if deleted < _DELETED_AT_ONCE:
+                deleted = some(connection, before)
+            if not deleted:
                 return total
+            total += deleted
 
     def get_training_data(self, feature_set: str | None = None) -> TrainingData:
         """What policies train on: the decisions that have an outcome, as matrices.
