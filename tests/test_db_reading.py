@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +78,26 @@ def test_an_answer_gets_its_grade_once_and_all_else_stays(db: PerformanceDB) -> 
             db.flush()
     pd.testing.assert_frame_equal(db.log(), before)
     assert db.outcome("d06") is None
+
+
+@pytest.mark.parametrize("flushed", [False, True])
+def test_an_outcome_delivered_again_after_its_grade_is_harmless_and_the_grade_stays(
+    db: PerformanceDB, flushed: bool
+) -> None:
+    answer = Outcome("d00", None, cost_usd=0.25, observed_at=9.0, output_tokens=4)
+    db.record_outcome(answer)
+    db.record_grade(graded("d00", quality_se=0.1, grading_cost_usd=0.02))
+    if flushed:
+        db.flush()
+    whole = replace(answer, quality=0.5, quality_se=0.1, grading_cost_usd=0.02)
+    for again in (answer, replace(answer, observed_at=99.0), whole):
+        db.record_outcome(again)
+        db.flush()
+    for other in (replace(answer, cost_usd=0.5), replace(answer, error="late"), replace(whole, quality=0.6)):
+        db.record_outcome(other)
+        with pytest.raises(DatabaseError, match="'d00' has another outcome already; the first one stays"):
+            db.flush()
+    assert db.outcome("d00") == whole
 
 
 @pytest.mark.parametrize("rows", [1, 2, 3, 24, 25, 26, 1000])

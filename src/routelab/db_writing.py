@@ -52,8 +52,10 @@ class _Kind:
     def key_of(self, row: Mapping[str, Any]) -> tuple[Any, ...]:
         return tuple(row[name] for name in self.key)
 
-    def content_of(self, row: Mapping[str, Any]) -> tuple[Any, ...]:
-        return tuple(row[name] for name in self.content)
+    def agrees(self, row: Mapping[str, Any], held: tuple[Any, ...]) -> bool:
+        """Whether ``row`` is what the log holds; an answer that was sent without a grade may have got one since."""
+        later = GRADE if self.table is outcomes and row["quality"] is None and row["error"] is None else ()
+        return all(name in later or row[name] == value for name, value in zip(self.content, held, strict=True))
 
 
 def _all_but(table: sa.Table, *names: str) -> tuple[str, ...]:
@@ -162,7 +164,7 @@ def _contradicting(
         if key not in held:  # nothing but the foreign key keeps a row out
             reason = f"outcome of unknown decision_id {key[0]!r}; record and flush the decision first"
             yield Refusal(item.caller, reason)
-        elif held[key] != kind.content_of(item.row):
+        elif not kind.agrees(item.row, held[key]):
             yield Refusal(item.caller, kind.conflict.format(**item.row, held=held[key]))
 
 
