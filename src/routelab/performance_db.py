@@ -45,7 +45,8 @@ class PerformanceDB(Store):
     WAL mode with ``synchronous=FULL``; PostgreSQL commits as its server is set, and needs ``routelab[postgres]``.
 
     Args:
-        url: any SQLAlchemy URL of SQLite or PostgreSQL; ``"sqlite://"`` lives in memory.
+        url: any SQLAlchemy URL of SQLite or PostgreSQL; ``"sqlite://"`` lives in memory. An older store gets what it
+            lacks, and a warning says so.
         batch_size: rows that are written without waiting for more, ≥ 1.
         prompts: what is kept of ``Decision.prompt``: "hashed" its SHA-256, "stored" the text as well (with U+FFFD for
             NUL, which no store holds), "omitted" neither.
@@ -180,8 +181,7 @@ class PerformanceDB(Store):
         """Delete the decisions made before ``before`` (unix s) with their outcomes and shadows; how many these were.
 
         Every 10,000 are a transaction: writers go on, and the log is valid wherever it is interrupted. Outcomes that
-        come later are refused as those of unknown decisions. Exposures and drifts stay. A SQLite file does not shrink;
-        what comes later takes the room.
+        come later are refused. Exposures and drifts stay. A SQLite file does not shrink; the room is used again.
 
         Raises:
             DatabaseError: ``before`` is not finite, or the store failed.
