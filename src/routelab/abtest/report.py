@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from html import escape
 from typing import Any
@@ -69,6 +70,8 @@ class ABReport:
             "guardrail's is of its whole margin being used up",
             _GUARANTEE[self.plan.method].format(start=self.plan.start, units=self.plan.units),
         ]
+        if unknown := dict.fromkeys(row.metric for row in self.results if not math.isfinite(row.high)):
+            notes.append(f"No interval yet of {', '.join(unknown)}: too few units or events, or it never varied.")
         return headline, [_HEADER, *map(_cells, self.results)], notes
 
     def __str__(self) -> str:
