@@ -158,7 +158,7 @@ def killed_and_resumed(folder: Path, kills: int, prompts: int, seed: int) -> dic
         cap, done = 1.5 * spent, 0
         while done < kills:
             left = pairs - len(broken.asked())
-            more = rng.randint(1, max(1, 2 * left // (kills - done)))
+            more = rng.randint(1, max(1, 2 * left // (kills - done + 2)))  # the last one leaves something, too
             code, err = broken.kill_when(len(server.asked) + more, f"--cap-usd={cap}")
             assert broken.charged_usd <= cap
             assert code != 0, "nothing is left to be killed"

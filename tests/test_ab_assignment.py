@@ -199,14 +199,30 @@ def test_within_a_layer_a_grown_slice_moves_nobody() -> None:
     [
         ({"t": (0.0, 0.5), "u": (0.4, 1.0)}, r"slices of 't' and 'u' overlap in layer 'l'; part them"),
         ({"u": (0.5, 1.0), "t": (0.0, 1.0)}, "slices of 't' and 'u' overlap"),
-        ({"t": (0.5, 0.5)}, r"slice of test 't' is \[0.5, 0.5\); give 0 ≤ start < stop ≤ 1"),
+        ({"t": (0.5, 0.5)}, r"slice of test 't' is \(0.5, 0.5\); give two numbers, 0 ≤ start < stop ≤ 1"),
         ({"t": (-0.1, 0.5)}, "slice of test 't'"),
         ({"t": (0.5, float("nan"))}, "slice of test 't'"),
+        (None, "ABLayer.slices is None; give a dict: name of a test → "),
+        (7, "ABLayer.slices is 7"),
+        ([("t", (0.0, 1.0))], "ABLayer.slices is "),
+        ({"t": 0.5}, "slice of test 't' is 0.5; give two numbers"),
+        ({"t": None}, "slice of test 't' is None"),
+        ({"t": (0.5,)}, r"slice of test 't' is \(0.5,\)"),
+        ({"t": (0.0, 0.5, 1.0)}, "slice of test 't'"),
+        ({"t": ("a", "b")}, "slice of test 't'"),
+        ({"t": "01"}, "slice of test 't' is '01'"),
+        ({"t": (None, 1.0)}, "slice of test 't'"),
+        ({"t": (np.zeros(2), 1.0)}, "slice of test 't'"),
     ],
 )
-def test_slices_that_overlap_or_are_none_are_refused(slices: dict[str, tuple[float, float]], message: str) -> None:
+def test_slices_that_overlap_or_are_none_are_refused(slices: object, message: str) -> None:
     with pytest.raises(ExperimentError, match=message):
-        ABLayer("l", "s", slices)
+        ABLayer("l", "s", slices)  # type: ignore[arg-type]
+
+
+def test_a_layer_asked_about_another_test_names_its_own() -> None:
+    with pytest.raises(ExperimentError, match="layer 'l' has slices for t, none for 'u'"):
+        ABLayer("l", "s", {"t": (0.0, 1.0)}).holds("u", ["user"])
 
 
 # --- bad input ---

@@ -120,10 +120,6 @@ def broken(column: str, value: object, place: int = 5) -> Callable[[pd.DataFrame
         (lambda f: f.assign(variant=np.where(np.arange(len(f)) % 2, "forest", "rules")), "outcomes in two variants"),
         (lambda f: f[f["variant"] == "rules"], "variant 'forest' has no outcome"),
         (lambda f: f.iloc[:0], "variant 'rules' has no outcome"),
-        (
-            lambda f: f.assign(quality=0.1),
-            r"metric 'quality' is constant within each variant \(rules 0.1, forest 0.1\)",
-        ),
         (lambda f: f.assign(tokens=0), "the denominator of metric 'per token' sums to ≤ 0 in variant 'rules'"),
     ],
 )
@@ -178,11 +174,24 @@ def test_an_end_without_times_of_exposure_and_an_unknown_variant_among_the_expos
         analyse(outcomes(), PLAN, exposed={"rules": 150, "forest": 150, "c": 50})
 
 
-def test_a_metric_constant_within_each_arm_is_told_with_its_values() -> None:
-    frame = outcomes().assign(quality=lambda f: np.where(f["variant"] == "rules", 0.1, 0.2))
-    told = r"metric 'quality' is constant within each variant \(rules 0.1, forest 0.2\)"
-    with pytest.raises(ExperimentError, match=told):
-        analyse(frame, PLAN)
+@pytest.mark.parametrize("method", ["sequence", "msprt", "welch"])
+@pytest.mark.parametrize("of_forest", [0.1, 0.2])
+def test_a_metric_that_never_varied_shows_no_difference_and_hides_no_other(method: str, of_forest: float) -> None:
+    rng = np.random.default_rng(0)
+    variant = np.tile(["rules", "forest"], 1_000)
+    frame = pd.DataFrame({"unit": range(2_000), "variant": variant})
+    frame["failed"] = np.where(variant == "rules", 0.1, of_forest)
+    frame["solved"] = (rng.random(2_000) < np.where(variant == "forest", 0.5, 0.3)).astype(float)
+    metrics = (Metric("solved"), Metric("failed", margin=0.5, lower_is_better=True))
+    plan = Plan({"rules": 0.5, "forest": 0.5}, metrics, units=2_000, method=method, tau={"solved": 0.1, "failed": 0.1})  # type: ignore[arg-type]
+    report = analyse(frame, plan)
+    solved, failed = report.results
+    assert solved.claim == "better"
+    assert (failed.low, failed.high, failed.p, failed.claim) == (-np.inf, np.inf, 1.0, "open")
+    assert (failed.control, failed.treatment) == pytest.approx((0.1, of_forest))
+    assert report.verdict.decision != "ship", "a guardrail is not shown to hold"
+    assert "No interval yet of failed: too few units or events, or it never varied." in str(report)
+    assert report.as_dict()["results"][1]["high"] is None
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 
 from collecting import QUICK, Charging, prompts, run
 from routelab import LLMRequest, ProviderPool, RoutelabError, SimulatedProvider, simulated_providers
-from routelab.collecting import Patience, collect
+from routelab.collecting import Collected, Patience, collect
 from routelab.collecting.spending import Spending
 from routelab.evaluators import JudgeEvaluator
 from routelab.providers import Completion, ProviderError
@@ -166,6 +166,62 @@ def test_replies_of_a_judge_that_hold_no_score_leave_answers_that_are_counted_as
     mumbling = JudgeEvaluator(Charging("judge"))
     collected = run(tmp_path, prompts(5), [Charging("a"), Charging("b")], evaluator=mumbling)
     assert (collected.missing, collected.ungraded) == (0, 10)
+
+
+class Moody(Judge):
+    """Mumbles, without a score, until it is told not to."""
+
+    mumbles = True
+
+    async def complete(self, request: LLMRequest) -> Completion:
+        return replace(await super().complete(request), text="hm" if self.mumbles else '{"score": 8}')
+
+
+def test_what_a_judge_gave_no_score_is_judged_again_by_the_next_run_and_not_asked_again(tmp_path: Path) -> None:
+    providers, judge = [Charging("a"), Charging("b")], Moody("judge")
+
+    def again() -> Collected:
+        return run(tmp_path, prompts(5), providers, evaluator=JudgeEvaluator(judge))
+
+    assert [again().ungraded for _ in range(2)] == [10, 10]
+    judge.mumbles = False
+    graded = again()
+    assert (graded.missing, graded.ungraded, graded.failed) == (0, 0, {})
+    assert graded.frame["quality"].tolist() == pytest.approx([0.8] * 10)
+    assert [p.asked.total() for p in (*providers, judge)] == [5, 5, 3 * 30]
+    assert graded.spent_usd == pytest.approx(0.1) == pytest.approx(sum(p.charged for p in (*providers, judge)))
+    settled = again()
+    assert judge.asked.total() == 3 * 30
+    assert settled.frame.equals(graded.frame)
+    assert settled.spent_usd == pytest.approx(0.1)
+
+
+def test_a_cap_holds_for_what_is_judged_again(tmp_path: Path) -> None:
+    providers, judge = [Charging("a"), Charging("b")], Moody("judge", cost=0.002)
+    everybody, evaluator = [*providers, judge], JudgeEvaluator(judge)
+    assert run(tmp_path, prompts(5), providers, evaluator=evaluator, cap_usd=1.0).ungraded == 10
+    judge.mumbles = False
+    left = list[int]()
+    one_by_one = Patience(concurrency=1)
+    for cap in (0.075, 0.12, 1.0):
+        collected = run(tmp_path, prompts(5), providers, evaluator=evaluator, cap_usd=cap, patience=one_by_one)
+        left.append(collected.ungraded)
+        assert collected.capped == (cap < 1.0)
+        assert collected.spent_usd == pytest.approx(sum(p.charged for p in everybody))
+        assert collected.spent_usd <= cap
+        assert collected.missing == 0
+    assert left[0] == 10 > left[1] > left[2] == 0
+
+
+def test_a_judge_that_fails_when_it_judges_again_leaves_the_answers_as_they_are(tmp_path: Path) -> None:
+    providers, judge = [Charging("a"), Charging("b")], Moody("judge")
+    first = run(tmp_path, prompts(5), providers, evaluator=JudgeEvaluator(judge))
+    judge.fault, judge.mumbles = (lambda number: ProviderError("busy (503)", free=True)), False
+    failed = run(tmp_path, prompts(5), providers, evaluator=JudgeEvaluator(judge))
+    assert failed.frame.equals(first.frame)
+    judge.fault = lambda number: None
+    assert run(tmp_path, prompts(5), providers, evaluator=JudgeEvaluator(judge)).ungraded == 0
+    assert [p.asked.total() for p in providers] == [5, 5]
 
 
 def test_a_provider_whose_answers_cost_more_than_their_worst_case_is_asked_no_more_under_a_cap(tmp_path: Path) -> None:

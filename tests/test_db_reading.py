@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import sqlalchemy as sa
 from typer.testing import CliRunner
 
 from durability import numbered
@@ -76,6 +78,26 @@ def test_an_answer_gets_its_grade_once_and_all_else_stays(db: PerformanceDB) -> 
             db.flush()
     pd.testing.assert_frame_equal(db.log(), before)
     assert db.outcome("d06") is None
+
+
+@pytest.mark.parametrize("flushed", [False, True])
+def test_an_outcome_delivered_again_after_its_grade_is_harmless_and_the_grade_stays(
+    db: PerformanceDB, flushed: bool
+) -> None:
+    answer = Outcome("d00", None, cost_usd=0.25, observed_at=9.0, output_tokens=4)
+    db.record_outcome(answer)
+    db.record_grade(graded("d00", quality_se=0.1, grading_cost_usd=0.02))
+    if flushed:
+        db.flush()
+    whole = replace(answer, quality=0.5, quality_se=0.1, grading_cost_usd=0.02)
+    for again in (answer, replace(answer, observed_at=99.0), whole):
+        db.record_outcome(again)
+        db.flush()
+    for other in (replace(answer, cost_usd=0.5), replace(answer, error="late"), replace(whole, quality=0.6)):
+        db.record_outcome(other)
+        with pytest.raises(DatabaseError, match="'d00' has another outcome already; the first one stays"):
+            db.flush()
+    assert db.outcome("d00") == whole
 
 
 @pytest.mark.parametrize("rows", [1, 2, 3, 24, 25, 26, 1000])
@@ -188,7 +210,7 @@ def test_a_log_is_exported_whole_or_not_at_all(tmp_path: Path) -> None:
 def test_pruning_takes_what_was_decided_before_with_all_that_belongs_to_it(
     db: PerformanceDB, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("routelab.performance_db._DELETED_AT_ONCE", 4)
+    monkeypatch.setattr("routelab.db_writing._DELETED_AT_ONCE", 4)
     before, shadow = db.log(), numbered("s")[0]
     db.record_shadow("bold", shadow)  # decided at 1
     db.record_shadow("bold", numbered("later")[0])
@@ -202,6 +224,29 @@ def test_pruning_takes_what_was_decided_before_with_all_that_belongs_to_it(
         db.flush()
     with pytest.raises(DatabaseError, match="before is nan; give unix seconds"):
         db.prune(before=float("nan"))
+
+
+def test_no_transaction_of_pruning_deletes_more_than_its_share(
+    db: PerformanceDB, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("routelab.db_writing._DELETED_AT_ONCE", 4)
+    for number in range(10):
+        db.record_shadow("bold", numbered(str(number))[0])  # decided at 1
+    deleted: dict[str, list[int]] = {"decisions": [0], "outcomes": [0], "shadows": [0]}
+
+    def count(_connection: object, cursor: sqlite3.Cursor, statement: str, *_: object) -> None:
+        if statement.startswith("DELETE FROM "):
+            deleted[statement.split()[2]][-1] += cursor.rowcount
+
+    def end(_connection: object) -> None:
+        for counts in deleted.values():
+            counts.append(0)
+
+    sa.event.listen(db._engine, "after_cursor_execute", count)
+    sa.event.listen(db._engine, "commit", end)
+    db.prune(before=2.0)
+    assert {kind: sum(counts) for kind, counts in deleted.items()} == {"decisions": 12, "outcomes": 8, "shadows": 10}
+    assert {kind: max(counts) for kind, counts in deleted.items()} == {"decisions": 4, "outcomes": 3, "shadows": 4}
 
 
 def test_the_command_looks_at_exports_and_prunes_a_log(tmp_path: Path) -> None:

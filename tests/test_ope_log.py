@@ -12,7 +12,7 @@ import pytest
 
 from routelab import EpsilonGreedyPolicy, LLMRequest, MLRouter, PerformanceDB, RidgePolicy, ThompsonPolicy
 from routelab.db_records import Decision, Outcome
-from routelab.errors import OffPolicyError, PolicyError
+from routelab.errors import OffPolicyError, PolicyError, RoutelabError
 from routelab.evaluation.ope import (
     LoggedData,
     LowSampleWarning,
@@ -131,6 +131,37 @@ def test_the_open_bandit_dictionary_is_read_and_given_back() -> None:
         LoggedData.from_open_bandit(given | {"pscore": None})
     with pytest.raises(OffPolicyError, match="several positions"):
         LoggedData.from_open_bandit(given | {"position": np.arange(10)})
+
+
+@pytest.mark.parametrize("feedback", [None, 7, "feedback", [1, 2]])
+def test_what_is_no_dictionary_is_no_open_bandit_feedback(feedback: Any) -> None:
+    with pytest.raises(OffPolicyError, match=f"the bandit feedback is of type {type(feedback).__name__}; give a dict"):
+        LoggedData.from_open_bandit(feedback)
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"n_actions": "x"}, "n_actions is 'x'; give an int"),
+        ({"n_actions": 2.5}, "n_actions is 2.5"),
+        ({"n_actions": [2]}, r"n_actions is \[2\]"),
+        ({"action": ["a"] * 10}, "action is not all numbers"),
+        ({"action": [None] * 10}, r"action\[0\] is None; give a column in \[0, 2\)"),
+        ({"position": [[0], [1, 2]]}, "position"),
+        ({"pi_b": 7}, "pi_b"),
+        ({"pi_b": "x"}, "pi_b"),
+        ({"pi_b": np.full((10, 2), 0.5)}, "pi_b"),
+        ({"pi_b": np.full((10, 2, 2), 0.5)}, r"pi_b has shape \(10, 2, 2\); give \(n, k, 1\)"),
+        ({"pi_b": np.full((10, 2, 0), 0.5)}, "pi_b has shape"),
+        ({"pi_b": [[[0.5], [0.5]], [[1.0]]]}, "pi_b"),
+        ({"context": "x"}, "X"),
+    ],
+)
+def test_open_bandit_feedback_of_foreign_types_is_refused(changed: dict[str, Any], told: str) -> None:
+    with pytest.raises(RoutelabError, match=told):
+        LoggedData.from_open_bandit(uniform_log(10).to_open_bandit() | changed)
+    with pytest.raises(OffPolicyError, match="providers are 7; give a name for each action"):
+        LoggedData.from_open_bandit(uniform_log(10).to_open_bandit(), 7)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -539,7 +539,7 @@ def make_older(db: PerformanceDB, version: int) -> None:
 @pytest.mark.parametrize("version", [1, 2, 3])
 @pytest.mark.parametrize("store", ["url", "postgres_url"])
 def test_an_older_store_gains_what_it_lacks_and_keeps_its_rows(
-    store: str, version: int, request: pytest.FixtureRequest
+    store: str, version: int, request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture
 ) -> None:
     url = request.getfixturevalue(store)
     with PerformanceDB(url) as db:
@@ -560,6 +560,22 @@ def test_an_older_store_gains_what_it_lacks_and_keeps_its_rows(
             assert log["quality_se"].isna().all()
             with db._reading() as connection:
                 assert connection.exec_driver_sql("SELECT version FROM routelab_schema").scalars().all() == [4]
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) == 1, "the second opening changes nothing"
+    assert f"had schema version {version} and has 4 now" in told[0]
+
+
+@pytest.mark.parametrize("reading", [["ope", "--policy", "uniform"], ["db", "info"]])
+def test_a_command_that_reads_an_older_log_says_on_stderr_that_it_changed_it(url: str, reading: list[str]) -> None:
+    with PerformanceDB(url) as db:
+        db.record_decision(decision())
+        db.record_outcome(outcome())
+        db.flush()
+        make_older(db, 3)
+    command = [sys.executable, "-c", "from routelab.cli import run; run()", *reading, url]
+    first, second = (subprocess.run(command, capture_output=True, text=True).stderr for _ in range(2))
+    assert f"{url}') had schema version 3 and has 4 now" in first
+    assert "schema" not in second
 
 
 def test_an_older_store_that_cannot_be_brought_up_to_date_stays_as_it_is(url: str) -> None:
@@ -619,6 +635,14 @@ def test_no_password_shows_in_repr_or_errors(url: str) -> None:
         assert "canary" not in str(caught.value.__cause__)
     with PerformanceDB(f"{url}?timeout=5") as db:
         assert repr(db) == f"PerformanceDB({url!r})"
+
+
+@pytest.mark.parametrize("name", ["mysql", "mysql+pymysql", "mssql", "oracle", "nonsense"])
+def test_a_store_that_is_neither_sqlite_nor_postgresql_is_refused_with_those_that_are(name: str) -> None:
+    told = f"^a {name.partition('+')[0]} store is not supported; give .*'sqlite:///.*'postgresql://"
+    with pytest.raises(DatabaseError, match=told) as caught:
+        PerformanceDB(f"{name}://user:canary@host/log")
+    assert "canary" not in str(caught.value)
 
 
 def test_a_batch_size_below_one_is_refused(url: str) -> None:

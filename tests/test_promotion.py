@@ -70,7 +70,7 @@ def test_a_model_is_registered_once_however_it_is_named(uris: dict[str, str]) ->
     assert len(mlflow.MlflowClient().search_model_versions("name='again'")) == 2
 
 
-@pytest.mark.parametrize("stranger", ["models:/m-123", "runs:/0123456789abcdef/policy", "no model"])
+@pytest.mark.parametrize("stranger", ["models:/m-123", "runs:/0123456789abcdef/policy"])
 def test_what_is_no_model_moves_no_alias(uris: dict[str, str], stranger: str) -> None:
     import mlflow
 
@@ -81,6 +81,26 @@ def test_what_is_no_model_moves_no_alias(uris: dict[str, str], stranger: str) ->
     with pytest.raises(RoutelabError, match="are the same model; give the winner and another as the loser"):
         tracking.promote(uris["nano"], uris["nano"], name="kept")
     assert mlflow.MlflowClient().get_registered_model("kept").aliases == {"champion": 1, "challenger": 2}
+
+
+@pytest.mark.parametrize(
+    ("stranger", "shown"),
+    [
+        ("no model", "no model"),
+        ("http://user:canary@127.0.0.1:1/x", "http"),
+        ("s3://bucket/canary", "s3"),
+        ("/tmp", "/tmp"),
+        (None, None),
+        (7, 7),
+    ],
+)
+def test_what_is_no_uri_of_a_model_is_refused_without_looking_for_it(
+    uris: dict[str, str], stranger: object, shown: object
+) -> None:
+    for pair in ((stranger, uris["large"]), (uris["nano"], stranger)):
+        with pytest.raises(RoutelabError, match=f"^{shown!r} … is no logged model; give the URI that log") as caught:
+            tracking.promote(*pair)  # type: ignore[arg-type]
+        assert "canary" not in str(caught.value)
 
 
 def test_without_a_promotion_there_is_nothing_to_roll_back(uris: dict[str, str]) -> None:

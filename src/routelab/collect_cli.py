@@ -43,7 +43,7 @@ def live(
     ] = "none",
     concurrency: Annotated[int, typer.Option(min=1, help="Requests in flight to each provider at most.")] = 8,
     max_tokens: Annotated[int | None, typer.Option(min=1, help="Of an answer, instead of the provider's own.")] = None,
-    keep_answers: Annotated[bool, typer.Option(help="Keep the texts of the answers in the journal.")] = False,
+    keep_answers: Annotated[bool, typer.Option(help="Keep the texts of all answers in the journal.")] = False,
 ) -> None:
     """Ask live providers the prompts of a file. Stopped or killed, the same command goes on where it was.
 
@@ -89,7 +89,8 @@ def live(
         raise typer.Exit(130) from None
     _tell(collected)
     if evaluator != "none" and collected.ungraded:
-        typer.echo(f"{collected.ungraded} of {len(collected.frame)} answers have no grade", err=True)
+        again = "; run again to have the judge look at them once more" if judged_by else ""
+        typer.echo(f"{collected.ungraded} of {len(collected.frame)} answers have no grade{again}", err=True)
     if collected.frame.empty or collected.frame["provider"].nunique() < 2:
         typer.echo("no table yet: two providers must have answered", err=True)
     else:

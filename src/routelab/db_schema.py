@@ -96,6 +96,11 @@ _LOCK_SECONDS = "30"  # how long to wait for another process' write; `?timeout=`
 
 def open_engine(url: sa.URL, *, shared_connection: bool) -> sa.Engine:
     """The engine for ``url``; ``shared_connection`` is for a database that lives in memory."""
+    if url.get_backend_name() not in ("sqlite", "postgresql"):
+        raise DatabaseError(
+            f"a {url.get_backend_name()} store is not supported; give the URL of a SQLite file "
+            "('sqlite:///routelab.db') or of PostgreSQL ('postgresql://user@host/name')"
+        )
     options: dict[str, Any] = {"hide_parameters": True}
     if url.get_backend_name() == "postgresql":
         options["isolation_level"] = "AUTOCOMMIT"  # `transaction` says BEGIN itself
@@ -150,8 +155,11 @@ def transaction(engine: sa.Engine) -> Iterator[sa.Connection]:
         yield connection
 
 
-def create_schema(connection: sa.Connection, origin: str) -> None:
+def create_schema(connection: sa.Connection, origin: str) -> int | None:
     """Create what is missing, within the caller's transaction; an older store gets what it lacks.
+
+    Returns:
+        The version that an older store had, which its caller tells once that is written; else None.
 
     Raises:
         DatabaseError: the store ``origin`` has another schema version, or such tables that are not ours.
@@ -168,11 +176,13 @@ def create_schema(connection: sa.Connection, origin: str) -> None:
     elif held[0] in range(1, SCHEMA_VERSION):
         _add_what_is_missing(connection)
         connection.execute(sa.update(schema_version).values(version=SCHEMA_VERSION))
+        return int(held[0])
     elif held != [SCHEMA_VERSION]:
         raise DatabaseError(
             f"{origin} has schema version {', '.join(map(str, held))}, this routelab knows {SCHEMA_VERSION}; "
             "use the routelab that wrote it, or another database"
         )
+    return None
 
 
 def _add_what_is_missing(connection: sa.Connection) -> None:

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from routelab.db_group_commit import GroupCommit
 from routelab.db_rows import Prompts, Row
-from routelab.db_schema import create_schema, open_engine, transaction
+from routelab.db_schema import SCHEMA_VERSION, create_schema, open_engine, transaction
 from routelab.db_writing import Queued, Refusal, insert_rows
 from routelab.errors import DatabaseError
 
@@ -50,10 +50,15 @@ class Store:
             self._engine = open_engine(parsed, shared_connection=self._in_memory)
             try:
                 with transaction(self._engine) as connection:
-                    create_schema(connection, repr(self))
+                    older = create_schema(connection, repr(self))
             except BaseException:
                 self._engine.dispose()
                 raise
+        if older is not None:  # to stderr, unless told otherwise: whoever only wants to read may not expect it
+            _log.warning(
+                "%r had schema version %d and has %d now: a routelab that knows only the older one refuses it",
+                *(self, older, SCHEMA_VERSION),
+            )
         atexit.register(_close, weakref.ref(self))
 
     def flush(self) -> None:

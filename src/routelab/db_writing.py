@@ -15,6 +15,7 @@ from routelab.db_schema import decisions, drifts, exposures, outcomes, shadows
 from routelab.drift import Drift
 
 _ROWS_PER_STATEMENT = 1_000
+_DELETED_AT_ONCE = 10_000
 
 
 class Queued(NamedTuple):
@@ -51,8 +52,10 @@ class _Kind:
     def key_of(self, row: Mapping[str, Any]) -> tuple[Any, ...]:
         return tuple(row[name] for name in self.key)
 
-    def content_of(self, row: Mapping[str, Any]) -> tuple[Any, ...]:
-        return tuple(row[name] for name in self.content)
+    def agrees(self, row: Mapping[str, Any], held: tuple[Any, ...]) -> bool:
+        """Whether ``row`` is what the log holds; an answer that was sent without a grade may have got one since."""
+        later = GRADE if self.table is outcomes and row["quality"] is None and row["error"] is None else ()
+        return all(name in later or row[name] == value for name, value in zip(self.content, held, strict=True))
 
 
 def _all_but(table: sa.Table, *names: str) -> tuple[str, ...]:
@@ -161,7 +164,7 @@ def _contradicting(
         if key not in held:  # nothing but the foreign key keeps a row out
             reason = f"outcome of unknown decision_id {key[0]!r}; record and flush the decision first"
             yield Refusal(item.caller, reason)
-        elif held[key] != kind.content_of(item.row):
+        elif not kind.agrees(item.row, held[key]):
             yield Refusal(item.caller, kind.conflict.format(**item.row, held=held[key]))
 
 
@@ -173,16 +176,19 @@ def insert_drift(
     connection.execute(sa.insert(drifts), asdict(drift) | found)
 
 
-def delete_decisions(connection: sa.Connection, before: float, limit: int) -> int:
-    """Delete the earliest ``limit`` decisions before ``before`` (unix s) and what belongs to them; how many these were.
-
-    Shadows, which are not joined to decisions, go by their own time.
-    """
+def delete_decisions(connection: sa.Connection, before: float) -> int:
+    """Delete the earliest 10,000 decisions before ``before`` (unix s) with their outcomes; how many these were."""
     columns = decisions.c.decided_at, decisions.c.decision_id
-    old = sa.select(decisions.c.decision_id).where(decisions.c.decided_at < before).order_by(*columns).limit(limit)
-    connection.execute(sa.delete(shadows).where(shadows.c.decided_at < before))
+    old = sa.select(decisions.c.decision_id).where(decisions.c.decided_at < before).order_by(*columns)
+    old = old.limit(_DELETED_AT_ONCE)
     connection.execute(sa.delete(outcomes).where(outcomes.c.decision_id.in_(old)))
     return connection.execute(sa.delete(decisions).where(decisions.c.decision_id.in_(old))).rowcount
+
+
+def delete_shadows(connection: sa.Connection, before: float) -> int:
+    """Delete any 10,000 shadows before ``before`` (unix s), which join no decision; how many these were."""
+    old = sa.select(shadows.c.decision_id).where(shadows.c.decided_at < before).limit(_DELETED_AT_ONCE)
+    return connection.execute(sa.delete(shadows).where(shadows.c.decision_id.in_(old))).rowcount
 
 
 def _add_grades(connection: sa.Connection, batch: list[Queued]) -> Iterator[Refusal]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,13 +22,11 @@ from routelab.db_rows import decision_row, grade_row, outcome_row, shadow_row
 from routelab.db_schema import decisions, outcomes
 from routelab.db_store import Store
 from routelab.db_table import RecordedTable, table_decisions, table_outcomes
-from routelab.db_writing import Queued, delete_decisions, insert_drift, insert_rows
+from routelab.db_writing import Queued, delete_decisions, delete_shadows, insert_drift, insert_rows
 from routelab.drift import Drift
 from routelab.errors import DatabaseError
 
 __all__ = ["Decision", "Exposure", "Outcome", "PerformanceDB", "TrainingData", "new_decision_id"]
-
-_DELETED_AT_ONCE = 10_000
 
 
 class PerformanceDB(Store):
@@ -47,13 +45,14 @@ class PerformanceDB(Store):
     WAL mode with ``synchronous=FULL``; PostgreSQL commits as its server is set, and needs ``routelab[postgres]``.
 
     Args:
-        url: any SQLAlchemy URL of SQLite or PostgreSQL; ``"sqlite://"`` lives in memory.
+        url: any SQLAlchemy URL of SQLite or PostgreSQL; ``"sqlite://"`` lives in memory. An older store gets what it
+            lacks, and a warning says so.
         batch_size: rows that are written without waiting for more, ≥ 1.
         prompts: what is kept of ``Decision.prompt``: "hashed" its SHA-256, "stored" the text as well (with U+FFFD for
             NUL, which no store holds), "omitted" neither.
 
     Raises:
-        DatabaseError: the store cannot be opened, or was written by a newer schema version.
+        DatabaseError: the store is of another kind, cannot be opened, or was written by a newer schema version.
 
     >>> with PerformanceDB("sqlite://") as db:
     ...     db.record_decision(Decision(
@@ -182,8 +181,7 @@ class PerformanceDB(Store):
         """Delete the decisions made before ``before`` (unix s) with their outcomes and shadows; how many these were.
 
         Every 10,000 are a transaction: writers go on, and the log is valid wherever it is interrupted. Outcomes that
-        come later are refused as those of unknown decisions. Exposures and drifts stay. A SQLite file does not shrink;
-        what comes later takes the room.
+        come later are refused. Exposures and drifts stay. A SQLite file does not shrink; the room is used again.
 
         Raises:
             DatabaseError: ``before`` is not finite, or the store failed.
@@ -191,13 +189,18 @@ class PerformanceDB(Store):
         if not math.isfinite(before):
             raise DatabaseError(f"PerformanceDB.prune: before is {before!r}; give unix seconds")
         self.flush()
+        self._delete(delete_shadows, before)
+        return self._delete(delete_decisions, before)
+
+    def _delete(self, some: Callable[[sa.Connection, float], int], before: float) -> int:
+        """Call ``some``, each time in a transaction of its own, until it finds none; how many it deleted."""
         total = 0
         while True:
             with self._writing() as connection:
-                deleted = delete_decisions(connection, before, _DELETED_AT_ONCE)
-            total += deleted
-            if deleted < _DELETED_AT_ONCE:
+                deleted = some(connection, before)
+            if not deleted:
                 return total
+            total += deleted
 
     def get_training_data(self, feature_set: str | None = None) -> TrainingData:
         """What policies train on: the decisions that have an outcome, as matrices.

@@ -1,8 +1,13 @@
-"""PerformanceDB at full size: ``pytest -s tests/benchmarks/test_durability.py`` prints its figures, 25 minutes."""
+"""PerformanceDB at full size: ``pytest -s tests/benchmarks/test_durability.py`` prints its figures, 25 minutes.
+
+``ROUTELAB_KILLS=10`` makes fewer rounds of kills than 200; ``-k "kills and postgresql"`` runs one part.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 import random
 import sqlite3
 import subprocess
@@ -18,7 +23,11 @@ import pytest
 from durability import CONTEXT, PROCESSES, kill_round, numbered
 from routelab.performance_db import PerformanceDB
 
-KILLS, LOGGED, CALLERS = 200, 10_000_000, 32
+KILLS, LOGGED, CALLERS = int(os.environ.get("ROUTELAB_KILLS", "200")), 10_000_000, 32
+
+
+def tell(url: str, **figures: object) -> None:
+    print("\n" + json.dumps({"store": url.split(":")[0], **figures}))
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -31,11 +40,17 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 
 def test_nothing_acknowledged_is_lost_at_200_kills(url: str, tmp_path: Path) -> None:
-    rng = random.Random(200)
+    rng, start = random.Random(200), perf_counter()
     acknowledged = [kill_round(url, tmp_path, f"round{number}", rng) for number in range(KILLS)]
-    print(
-        f"\n{url.split(':')[0]}: {KILLS} times all {PROCESSES} writers killed, {sum(acknowledged)} pairs of rows"
-        f" acknowledged (median {np.median(acknowledged):.0f} a round, none in {acknowledged.count(0)}), none lost"
+    tell(
+        url,
+        kills=KILLS,
+        processes=PROCESSES,
+        pairs_acknowledged=sum(acknowledged),
+        median_a_round=float(np.median(acknowledged)),
+        rounds_without=acknowledged.count(0),
+        lost=0,
+        seconds=round(perf_counter() - start, 1),
     )
 
 
@@ -56,7 +71,7 @@ def test_batches_are_written_at_20_000_outcomes_a_second(url: str) -> None:
 
         made = rate(len(rows), lambda: write(db.record_decisions, 0))  # type: ignore[arg-type]
         joined = rate(len(rows), lambda: write(db.record_outcomes, 1))  # type: ignore[arg-type]
-    print(f"\n{url.split(':')[0]}: {made:.0f} decisions/s, {joined:.0f} outcomes/s in flushed batches of 5,000")
+    tell(url, batch=5_000, decisions_per_s=round(made), outcomes_per_s=round(joined))
     assert joined >= 20_000
 
 
@@ -80,7 +95,7 @@ def test_eight_processes_write_at_once(url: str) -> None:
             process.join()
 
     told = rate(20_000 * PROCESSES, work)
-    print(f"\n{url.split(':')[0]}: {PROCESSES} processes write {told:.0f} rows/s together, their start included")
+    tell(url, processes=PROCESSES, rows_per_s_with_their_start=round(told))
     assert [process.exitcode for process in writers] == [0] * PROCESSES
     with PerformanceDB(url) as db:
         assert db.count() == (80_000, 80_000)
@@ -130,9 +145,12 @@ def test_single_writes_are_acknowledged_at_2_000_a_second(url: str, callers: int
         flushed = rate(half, run_threads)
         assert db.count() == (2 * half, 2 * half)
     call, wait = np.quantile(calls[:half] * 1e6, [0.5, 0.99]), np.quantile(waits[:half] * 1e3, [0.5, 0.99])
-    print(
-        f"\n{url.split(':')[0]}: {callers} tasks {saved:.0f} acknowledged outcomes/s (saved p50 {wait[0]:.2f}, p99 "
-        f"{wait[1]:.2f} ms; record_outcome p50 {call[0]:.0f}, p99 {call[1]:.0f} us), {callers} threads {flushed:.0f}/s"
+    tell(
+        url,
+        callers=callers,
+        acknowledged_per_s={"tasks": round(saved), "threads": round(flushed)},
+        saved_ms={"p50": round(wait[0], 2), "p99": round(wait[1], 2)},
+        record_outcome_us={"p50": round(call[0]), "p99": round(call[1])},
     )
     if callers == CALLERS:
         assert min(saved, flushed) >= 2_000
@@ -149,7 +167,7 @@ def test_recording_a_decision_takes_its_caller_less_than_50_us(url: str) -> None
             if i % 10 == 9:
                 db.flush()
     p50, p99 = np.quantile(taken * 1e6, [0.5, 0.99])
-    print(f"\n{url.split(':')[0]}: record_decision p50 {p50:.0f} us, p99 {p99:.0f} us")
+    tell(url, record_decision_us={"p50": round(p50), "p99": round(p99)})
     assert p50 < 50
 
 
@@ -176,7 +194,7 @@ def test_ten_million_rows_are_read_within_a_gigabyte(tmp_path: Path) -> None:
     start = perf_counter()
     done = subprocess.run([sys.executable, "-c", READ, f"sqlite:///{path}"], capture_output=True, text=True, check=True)
     rows, kilobytes = map(int, done.stdout.split())
-    print(f"\n{rows} rows in {perf_counter() - start:.0f} s, peak memory {kilobytes / 1e6:.2f} GB")
+    tell("sqlite:", rows_read=rows, seconds=round(perf_counter() - start), peak_gb=round(kilobytes / 1e6, 2))
     path.unlink()
     assert rows == LOGGED
     assert kilobytes < 1_000_000

@@ -40,8 +40,8 @@ def analyse(
             .value_counts()`` gives them; None counts those that have an outcome.
 
     Raises:
-        ExperimentError: the data is broken (an unknown variant, an outcome twice, NaN, a constant metric, an empty
-            arm, an exposure after the end, …), so that there is no verdict.
+        ExperimentError: the data is broken (an unknown variant, an outcome twice, NaN, an empty arm, an exposure after
+            the end, …), so that there is no verdict. A metric that has not varied yet has an infinite interval.
 
     >>> rng = np.random.default_rng(0)
     >>> variant = np.tile(["rules", "forest"], 2_000)
@@ -91,7 +91,7 @@ def analyse_over_time(frame: pd.DataFrame, plan: Plan, looks: int | Sequence[int
 
 
 def _check_arms(arms: Mapping[str, Moments], plan: Plan) -> None:
-    """Refuse an empty arm, a denominator without a sum, and a metric that tells nothing."""
+    """Refuse an empty arm, and a denominator without a sum."""
     for variant, arm in arms.items():
         if not arm.count:
             raise ExperimentError(f"variant {variant!r} has no outcome; wait for some, or leave it out of the plan")
@@ -99,12 +99,6 @@ def _check_arms(arms: Mapping[str, Moments], plan: Plan) -> None:
         for variant, arm in arms.items():
             if not arm.mean[columns[1]] > 0.0:
                 raise ExperimentError(f"the denominator of metric {metric!r} sums to ≤ 0 in variant {variant!r}")
-        if not any(float(effect_of(arm, arm, columns).variance) for arm in arms.values()):
-            values = ", ".join(f"{variant} {ratio(arm, columns):.6g}" for variant, arm in arms.items())
-            raise ExperimentError(
-                f"metric {metric!r} is constant within each variant ({values}), so nothing can be said about chance; "
-                "drop it, or wait until it varies"
-            )
 
 
 def _report(arms: Mapping[str, Moments], plan: Plan, exposed: Mapping[str, int] | None) -> ABReport:

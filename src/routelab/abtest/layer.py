@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import pairwise
+from numbers import Real
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,12 @@ def unit_bytes(unit_id: object) -> bytes:
     except UnicodeEncodeError:
         pass
     raise ExperimentError(f"unit_id is {unit_id!r}; name a user, a conversation or a request by a text")
+
+
+def _is_slice(edges: object) -> bool:
+    if not (isinstance(edges, Sequence) and len(edges) == 2 and all(isinstance(edge, Real) for edge in edges)):
+        return False
+    return bool(0.0 <= edges[0] < edges[1] <= 1.0)
 
 
 def position(share: float) -> int:
@@ -63,7 +70,7 @@ class ABLayer:
         slices: by name of the test, its [start, stop) within [0, 1].
 
     Raises:
-        ExperimentError: slices overlap or are empty, or a name is.
+        ExperimentError: slices overlap, are empty or no pairs of numbers, or a name is empty or no text.
 
     >>> layer = ABLayer("ranking", "2026", {"forest": (0.0, 0.5), "bandit": (0.5, 0.9)})
     >>> layer.holds("forest", ["user-1", "user-2"])
@@ -78,16 +85,20 @@ class ABLayer:
         """Check that no unit can belong to two tests."""
         check_name("ABLayer.name", self.name)
         check_name("ABLayer.salt", self.salt)
-        for test, (start, stop) in self.slices.items():
-            if not 0.0 <= start < stop <= 1.0:
-                raise ExperimentError(f"slice of test {test!r} is [{start}, {stop}); give 0 ≤ start < stop ≤ 1")
+        if not isinstance(self.slices, Mapping):
+            raise ExperimentError(f"ABLayer.slices is {self.slices!r}; give a dict: name of a test → (start, stop)")
+        for test, edges in self.slices.items():
+            if not _is_slice(edges):
+                raise ExperimentError(f"slice of test {test!r} is {edges!r}; give two numbers, 0 ≤ start < stop ≤ 1")
         ordered = sorted(self.slices.items(), key=lambda item: item[1])
         for (one, (_, stop)), (other, (start, _)) in pairwise(ordered):
             if start < stop:
                 raise ExperimentError(f"slices of {one!r} and {other!r} overlap in layer {self.name!r}; part them")
 
     def holds(self, test: str, units: Sequence[str]) -> NDArray[np.bool_]:
-        """Which of n units belong to ``test``, (n,)."""
+        """Which of n units belong to ``test``, (n,); ExperimentError where the layer has no such test."""
+        if test not in self.slices:
+            raise ExperimentError(f"layer {self.name!r} has slices for {', '.join(self.slices)}, none for {test!r}")
         start, stop = self.slices[test]
         place = hashes(f"{self.salt}/{self.name}/".encode(), units)[:, 2]
         inside: NDArray[np.bool_] = (place >= position(start)) & (place < position(stop))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -67,6 +68,8 @@ class ABReport(Shown):
                 "and a guardrail's is of its whole margin being used up",
                 _GUARANTEE[self.plan.method].format(start=self.plan.start, units=self.plan.units),
             ]
+            if unknown := dict.fromkeys(row.metric for row in self.results if not math.isfinite(row.high)):
+                notes.append(f"No interval yet of {', '.join(unknown)}: too few units or events, or it never varied.")
         return Card(f"{verdict.decision}: {verdict.reason}", [_cells(row) for row in self.results], _HEADER, notes)
 
 

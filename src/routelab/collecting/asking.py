@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,7 +47,7 @@ class Asking:
         evaluator: grades the answers; None: as a provider grades itself.
         till: pays for them.
         patience: how many at once, and how hard to try.
-        keep_answers: whether the journal gets the texts of the answers.
+        keep_answers: whether the journal gets the texts of all answers.
         bar: shows how far it is.
 
     Attributes:
@@ -80,9 +80,9 @@ class Asking:
         Raises:
             RoutelabError: a provider or the evaluator cannot be used at all.
         """
-        workers, answered = list[asyncio.Task[None]](), self.till.journal.answered
+        workers = list[asyncio.Task[None]]()
         for provider in providers:
-            left = iter([r for r in requests if (str(r.request_id), provider.name) not in answered])
+            left = iter([request for request in requests if self._is_left((str(request.request_id), provider.name))])
             workers += [asyncio.create_task(self._work(provider, left)) for _ in range(self._slots(provider))]
         grace_s: float | None = _GRACE_S
         try:
@@ -100,6 +100,11 @@ class Asking:
                 worker.cancel()
             await asyncio.gather(*workers, return_exceptions=True)
 
+    def _is_left(self, pair: Pair) -> bool:
+        """Whether there is no answer, or one that a judge gave no score, and may look at again."""
+        held = self.till.journal.answered.get(pair)
+        return held is None or (bool(self._judges) and held["quality"] is None and "answer" in held)
+
     def _slots(self, provider: Provider) -> int:
         """Requests to ``provider`` in flight at most."""
         limits = getattr(provider, "limits", None)
@@ -115,9 +120,13 @@ class Asking:
         for request in requests:
             if self._is_over(provider.name):
                 return
+            pair = (str(request.request_id), provider.name)
+            if pair in self.till.journal.answered:
+                await self._grade_again(pair, request)
+                continue
             error = await self._insist(provider.name, request)
             if error is not None and not self._stopping:
-                self.failed[str(request.request_id), provider.name] = error
+                self.failed[pair] = error
             self.bar.update(error is None)
 
     def _is_over(self, name: str) -> bool:
@@ -153,18 +162,46 @@ class Asking:
             ProviderError: no answer came, or its judge failed.
         """
         pair = (str(request.request_id), name)
+        with self._flying():
+            completion = await self.till.pay(pair, name, request)
+            try:
+                grade = await self._grade(pair, request, completion)
+            except ProviderError as failure:
+                self.till.journal.has_failed(pair, completion.cost_usd, redacted(str(failure), *request.texts()))
+                raise
+            self.till.journal.has_answered(pair, self._values(completion, grade))
+
+    @contextmanager
+    def _flying(self) -> Iterator[None]:
+        """What is paid for meanwhile; an interruption waits for it."""
         task = asyncio.current_task()
         self._in_flight.add(task)
         try:
-            completion = await self.till.pay(pair, name, request)
-            grade = await self._grade(pair, request, completion)
-            self.till.journal.has_answered(pair, self._values(completion, grade))
+            yield
         finally:
             self._in_flight.discard(task)
             self.bar.set_postfix_str(f"{self.till.spending.spent_usd:.4f} USD", refresh=False)
 
+    async def _grade_again(self, pair: Pair, request: LLMRequest) -> None:
+        """Show the judge once more an answer that it gave no score in an earlier run, which stays whatever comes.
+
+        Raises:
+            NoRoom: the cap leaves no room for grading it.
+        """
+        held = self.till.journal.answered[pair]
+        counts = (held[name] for name in ("input_tokens", "output_tokens", "cost_usd", "latency_s"))
+        with self._flying():
+            try:
+                grade = await self._grade(pair, request, Completion(held["answer"], pair[1], *counts))
+            except ProviderError as failure:  # of the judge; the next run tries again
+                if isinstance(failure, NoRoom):
+                    raise
+                return
+            if grade is not None:
+                self.till.journal.has_graded(pair, grade.quality, grade.se)
+
     async def _grade(self, pair: Pair, request: LLMRequest, completion: Completion) -> Grade | None:
-        """What the answer is worth. One whose judge cannot be paid, or fails, is given back for the next run to ask."""
+        """What the answer is worth; NoRoom where its judge cannot be paid, ProviderError where it failed."""
         if self.evaluator is None:
             return None if completion.quality is None else Grade(completion.quality)
         meters = list[Metered]()
@@ -178,7 +215,6 @@ class Asking:
         unpaid = any(isinstance(meter.failure, NoRoom) for meter in failed)
         if unpaid or (failed and grade is None):
             error = "the cap leaves no room to grade it" if unpaid else self._not_graded(failed)
-            self.till.journal.has_failed(pair, completion.cost_usd, error)
             raise NoRoom(error) if unpaid else ProviderError(error, refused=True)
         if grade is not None and not meters:
             self.till.charge(pair, grade.cost_usd)
@@ -198,8 +234,8 @@ class Asking:
         return f"its judge gave no grade: {failed[0].error}"
 
     def _values(self, completion: Completion, grade: Grade | None) -> dict[str, Any]:
-        """What the journal keeps of an answer."""
-        kept = {"answer": completion.text} if self.keep_answers else {}
+        """What the journal keeps of an answer; of one that a judge gave no score the text, to be judged again."""
+        kept = {"answer": completion.text} if self.keep_answers or (grade is None and self._judges) else {}
         return {
             "quality": None if grade is None else grade.quality,
             "quality_se": None if grade is None else grade.se,

@@ -21,7 +21,7 @@ class Journal:
     Its first line says of what it is the journal, and further ones of that kind what has joined since. Then come lines
     ``{"asked": [prompt_id, provider], "worst_usd": …}``
     and, closing each, ``{"answered": …}`` or ``{"failed": …}`` with what it cost (``{"voted": …}`` for a question to a
-    judge). It holds no prompt.
+    judge). ``{"graded": …}`` adds to an answer the grade that a later run brought. It holds no prompt.
 
     Args:
         path: made where it is missing; a last line that was torn off is dropped.
@@ -75,6 +75,12 @@ class Journal:
         """Note its answer. A line that a crash of the machine takes costs its worst case, and a repeat."""
         self._write({"answered": pair, **values})
         self.answered[pair] = dict(values)
+
+    def has_graded(self, pair: Pair, quality: float, se: float) -> None:
+        """Note the grade of an answer that was noted without one."""
+        grade = {"quality": quality, "quality_se": se}
+        self._write({"graded": pair, **grade})
+        self.answered[pair].update(grade)
 
     def has_voted(self, pair: Pair, cost_usd: float) -> None:
         """Note what a judge's answer cost."""
@@ -164,13 +170,16 @@ class Journal:
 
     def _take(self, line: dict[str, Any], asked: dict[Pair, float]) -> None:
         """Keep account of a line; ``asked`` holds the worst case of what is not closed yet."""
-        kind = next(name for name in ("asked", "answered", "failed", "voted") if name in line)
+        kind = next(name for name in ("asked", "answered", "graded", "failed", "voted") if name in line)
         prompt_id, provider = line.pop(kind)
         pair = (str(prompt_id), str(provider))
         if kind == "asked":
             # an earlier one that a kill left open may have been charged
             self.spent_usd += asked.pop(pair, 0.0)
             asked[pair] = float(line["worst_usd"])
+            return
+        if kind == "graded":
+            self.answered[pair].update(line)
             return
         asked.pop(pair, None)  # what an evaluator spent by itself was not asked
         self.spent_usd += float(line["cost_usd"])

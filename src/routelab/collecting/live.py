@@ -73,7 +73,8 @@ async def collect(
     """Ask each of ``providers`` each of ``prompts``, and grade the answers.
 
     Every request is noted in the journal before it is sent, every answer once it is there: called again with the same
-    journal, it asks only what has no answer. When cancelled, it waits 10 s for what is in flight.
+    journal, it asks only what has no answer, and has a judge look again at answers that it gave no score. When
+    cancelled, it waits 10 s for what is in flight.
 
     Args:
         prompts: as ``read_prompts`` gives them.
@@ -87,7 +88,7 @@ async def collect(
             failure that may have been charged. It holds as far as servers keep to max_tokens: one whose answer cost
             more than its worst case is asked no more.
         patience: how many at once, and how hard to try.
-        keep_answers: whether the journal gets the texts of the answers.
+        keep_answers: whether the journal gets the texts of all answers, not only of those that a judge gave no score.
         progress: whether to show a bar.
 
     Raises:

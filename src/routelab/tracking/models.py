@@ -104,6 +104,11 @@ def _logged(uri: str) -> str:
     """The one URI of a logged model, however it was named."""
     import mlflow
 
+    if not (isinstance(uri, str) and uri.startswith(("models:/", "runs:/"))):  # MLflow would download from anywhere
+        kind = uri.partition(":")[0] if isinstance(uri, str) else uri  # not all of it, which may hold a password
+        raise RoutelabError(
+            f"{kind!r} … is no logged model; give the URI that log_policy returned, or runs:/<run>/policy"
+        )
     try:
         return str(mlflow.models.get_model_info(uri).model_uri)
     except mlflow.exceptions.MlflowException as error:

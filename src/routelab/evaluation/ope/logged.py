@@ -87,7 +87,8 @@ class LoggedData:
                 f"action has shape {chosen.shape}, providers are {providers}; give one decision or more, and each "
                 "provider once"
             )
-        _refuse("action", chosen, (chosen < 0) | (chosen >= k) | (chosen % 1 != 0), f"give a column in [0, {k})", names)
+        unknown = ~np.isin(_column("action", chosen, n), np.arange(k))
+        _refuse("action", chosen, unknown, f"give a column in [0, {k})", names)
         p = _column("propensity", propensity, n)
         _refuse("propensity", p, ~((p > 0.0) & (p <= 1.0)), "give a number in (0, 1], as the router logged it", names)
         columns: dict[str, Any] = {
@@ -174,22 +175,11 @@ class LoggedData:
         (n, k, 1). Providers are called "0", "1", … unless told.
 
         Raises:
-            OffPolicyError: a key is missing, or actions have several positions.
+            RoutelabError: it is no dictionary, a key is missing or of another type, or actions have several positions.
         """
-        missing = [key for key in ("n_actions", "action", "reward", "pscore") if feedback.get(key) is None]
-        if missing:
-            raise OffPolicyError(f"the bandit feedback has no {', '.join(map(repr, missing))}; give all keys")
-        if feedback.get("position") is not None and np.any(np.asarray(feedback["position"])):
-            raise OffPolicyError("the bandit feedback has several positions; a router fills one, set position to None")
-        logged = feedback.get("pi_b")
-        return cls(
-            feedback["action"],
-            feedback["reward"],
-            feedback["pscore"],
-            providers or tuple(map(str, range(int(feedback["n_actions"])))),
-            X=feedback.get("context"),
-            probabilities=None if logged is None else np.asarray(logged)[:, :, 0],
-        )
+        from routelab.evaluation.ope.open_bandit import columns_of
+
+        return cls(**columns_of(feedback, providers))
 
     def to_open_bandit(self) -> dict[str, Any]:
         """The graded decisions as a dictionary of the Open Bandit Pipeline."""
