@@ -7,8 +7,6 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
-import numpy as np
-
 from routelab.db_records import AFTER_FAILURE, CANCELLED, Outcome
 from routelab.policies import Choice, Objective
 from routelab.providers import Chunk, Completion, DeadlineError, ProviderError
@@ -178,9 +176,8 @@ class AnsweringRouter(RecordingRouter):
         arms = [arm for arm, name in enumerate(policy.providers_) if name in left]
         expected = policy.predict(x[None, :])
         arm = next_best(expected, objective, [arm for arm in arms if arm not in closed] or arms)
-        certain, label = np.eye(len(policy.providers_))[arm], f"{type(policy).__name__}{AFTER_FAILURE}"
-        choice = Choice(arm, 1.0, expected)
-        return self._commit(request, x, policy, objective, choice, certain, label, course.owed)
+        label = f"{type(policy).__name__}{AFTER_FAILURE}"
+        return self._commit(request, x, policy, objective, Choice(arm, 1.0, expected), label, course.owed)
 
     def _checked(self, decision: RoutingDecision, completion: Completion) -> Outcome:
         """The outcome of an answer; ProviderError where it is none."""
