@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from threading import Lock, RLock, current_thread
+from time import sleep
 from typing import Self, get_args
 
 import sqlalchemy as sa
@@ -22,6 +23,7 @@ from routelab.errors import DatabaseError
 
 _log = logging.getLogger(__name__)
 _REFUSED_KEPT = 10_000
+_YIELD_S = 2e-5
 _Item = tuple[str, Row | Callable[[], Row], object]  # the name of its table, and who is told when it is refused
 
 
@@ -107,7 +109,7 @@ class Store:
         unmade: list[Refusal] = []
         for table, row, caller in queued:
             try:
-                by_table[table].append(Queued(table, row() if callable(row) else row, caller))
+                by_table[table].append(Queued(table, _made(row) if callable(row) else row, caller))
             except Exception as error:  # whatever it is, the other rows are written
                 unmade.append(Refusal(caller, f"a row of {table} could not be made ({type(error).__name__}: {error})"))
         with self._writing() as connection:
@@ -154,6 +156,11 @@ class Store:
     def _check_open(self) -> None:
         if self._rows.closed:
             raise DatabaseError(f"{self!r} is closed; open it anew")
+
+
+def _made(row: Callable[[], Row]) -> Row:
+    sleep(_YIELD_S)  # between two rows the event loop may run: this thread would hold the interpreter for all of them
+    return row()
 
 
 def _caller() -> object:

@@ -58,7 +58,7 @@ class AnsweringRouter(RecordingRouter):
                 completion = await self.pool.complete(name, request, timeout_s=timeout_s)
                 outcome = self._checked(decision, completion)
             except asyncio.CancelledError:
-                self._record_call(Outcome(decision.decision_id, None, 0.0, self.clock(), error=CANCELLED))
+                self._record(Outcome(decision.decision_id, None, 0.0, self.clock(), error=CANCELLED), must_log=False)
                 raise
             except Exception as error:
                 self._failed(course, decision, error)
@@ -107,7 +107,7 @@ class AnsweringRouter(RecordingRouter):
                             yield piece
             except (asyncio.CancelledError, GeneratorExit):
                 cost = self._estimated_cost(decision, course.request, came)
-                self._record_call(Outcome(decision.decision_id, None, cost, self.clock(), error=CANCELLED))
+                self._record(Outcome(decision.decision_id, None, cost, self.clock(), error=CANCELLED), must_log=False)
                 raise
             except Exception as error:
                 self._failed(course, decision, error, came)
@@ -192,7 +192,7 @@ class AnsweringRouter(RecordingRouter):
         if completion.quality is None:
             self._await_grade(outcome, completion)
         else:
-            self._record_call(outcome)
+            self._record(outcome, must_log=False)
 
     def _failed(
         self, course: Course, decision: RoutingDecision, error: Exception, came: list[str] | None = None
@@ -204,7 +204,7 @@ class AnsweringRouter(RecordingRouter):
         outcome = self._outcome(decision.decision_id, told.completion, None if told.refused else 0.0, logged)
         if told.completion is None:
             outcome = replace(outcome, cost_usd=self._estimated_cost(decision, course.request, came))
-        self._record_call(outcome, final=final)
+        self._record(outcome, final=final, must_log=False)
         if final:
             raise told from None
         course.failures[name] = str(told)
