@@ -102,17 +102,17 @@ def test_a_quality_shift_moves_quality_alone() -> None:
 
 
 def test_requests_in_flight_slow_a_provider_down_and_are_counted_by_the_pool() -> None:
-    async def crowd() -> tuple[list[Completion], float, float]:
+    async def crowd() -> tuple[list[Completion], dict[str, int], int]:
         provider = SimulatedProvider(RELIABLE, latency_scale=0.02)
         pool = ProviderPool([provider, *simulated_providers()[2:]])
         waiting = [asyncio.create_task(pool.complete("mini", REQUEST)) for _ in range(15)]
         await asyncio.sleep(0)
-        during = pool.load_vector(["coder", "mini", "gone"])
+        during = pool.load()
         answers = await asyncio.gather(*waiting)
-        return answers, during.tolist(), pool.load()["mini"]
+        return answers, during, pool.load()["mini"]
 
     answers, during, after = asyncio.run(crowd())
-    assert during == [0.0, 15.0, 0.0]
+    assert during == {"mini": 15, "coder": 0, "large": 0, "frontier": 0}
     assert after == 0
     latencies = [a.latency_s for a in answers]
     assert latencies == sorted(latencies)

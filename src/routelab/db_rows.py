@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import fields
 from operator import attrgetter
 from typing import Any, Literal
@@ -39,6 +40,13 @@ def decision_row(decision: Decision, prompts: Prompts = "hashed") -> Row:
     row["features"] = decision.features.astype("<f4").tobytes()
     row["prompt"], row["prompt_sha256"] = _kept_of_prompt(decision, prompts)
     return row
+
+
+def planned_row(decision: Decision | Callable[[], Decision], prompts: Prompts) -> Row | Callable[[], Row]:
+    """The row of a decision; a function that makes it, where the decision is to be made later, too."""
+    if isinstance(decision, Decision):
+        return decision_row(decision, prompts)
+    return lambda: decision_row(decision(), prompts)
 
 
 def _kept_of_prompt(decision: Decision, prompts: Prompts) -> tuple[str | None, str | None]:

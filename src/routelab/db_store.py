@@ -7,9 +7,10 @@ import atexit
 import logging
 import weakref
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from threading import Lock, RLock, current_thread
+from time import sleep
 from typing import Self, get_args
 
 import sqlalchemy as sa
@@ -22,6 +23,8 @@ from routelab.errors import DatabaseError
 
 _log = logging.getLogger(__name__)
 _REFUSED_KEPT = 10_000
+_YIELD_S = 2e-5
+_Item = tuple[str, Row | Callable[[], Row], object]  # the name of its table, and who is told when it is refused
 
 
 class Store:
@@ -102,16 +105,20 @@ class Store:
     def __repr__(self) -> str:
         return f"PerformanceDB({self._origin!r})"
 
-    def _queue(self, table: str, rows: Iterable[Row]) -> None:
+    def _queue(self, table: str, rows: Iterable[Row | Callable[[], Row]]) -> None:
         caller = _caller()
-        self._rows.put([Queued(table, row, caller) for row in rows])
+        self._rows.put([(table, row, caller) for row in rows])
 
-    def _write(self, queued: list[Queued]) -> None:
+    def _write(self, queued: list[_Item]) -> None:
         by_table: defaultdict[str, list[Queued]] = defaultdict(list)
-        for item in queued:
-            by_table[item.table].append(item)
+        unmade: list[Refusal] = []
+        for table, row, caller in queued:
+            try:
+                by_table[table].append(Queued(table, _made(row) if callable(row) else row, caller))
+            except Exception as error:  # whatever it is, the other rows are written
+                unmade.append(Refusal(caller, f"a row of {table} could not be made ({type(error).__name__}: {error})"))
         with self._writing() as connection:
-            refused = insert_rows(connection, by_table)
+            refused = unmade + insert_rows(connection, by_table)
         if refused:
             with self._refusing:
                 self._refused = (self._refused + refused)[-_REFUSED_KEPT:]
@@ -154,6 +161,11 @@ class Store:
     def _check_open(self) -> None:
         if self._rows.closed:
             raise DatabaseError(f"{self!r} is closed; open it anew")
+
+
+def _made(row: Callable[[], Row]) -> Row:
+    sleep(_YIELD_S)  # between two rows the event loop may run: this thread would hold the interpreter for all of them
+    return row()
 
 
 def _caller() -> object:

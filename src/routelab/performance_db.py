@@ -18,7 +18,7 @@ from routelab.db_experiments import Exposure, read_experiment, read_exposures, r
 from routelab.db_export import export_batches
 from routelab.db_reading import TrainingData, read_drifts, read_training_data
 from routelab.db_records import Decision, Outcome, new_decision_id
-from routelab.db_rows import decision_row, grade_row, outcome_row, shadow_row
+from routelab.db_rows import decision_row, grade_row, outcome_row, planned_row, shadow_row
 from routelab.db_schema import decisions, outcomes
 from routelab.db_store import Store
 from routelab.db_table import RecordedTable, table_decisions, table_outcomes
@@ -65,13 +65,16 @@ class PerformanceDB(Store):
     (('a', 'b'), array([[ 1., nan]]))
     """
 
-    def record_decision(self, decision: Decision) -> None:
-        """Queue one decision; see :class:`PerformanceDB` for when it waits or raises."""
+    def record_decision(self, decision: Decision | Callable[[], Decision]) -> None:
+        """Queue one decision, or a function that makes it; see :class:`PerformanceDB` for when it waits or raises.
+
+        The thread that writes calls it, so that whoever decides need not wait; where it raises, its row is refused.
+        """
         self.record_decisions([decision])
 
-    def record_decisions(self, decisions: Iterable[Decision]) -> None:
+    def record_decisions(self, decisions: Iterable[Decision | Callable[[], Decision]]) -> None:
         """Queue decisions; see :meth:`record_decision`."""
-        self._queue("decisions", (decision_row(decision, self.prompts) for decision in decisions))
+        self._queue("decisions", (planned_row(decision, self.prompts) for decision in decisions))
 
     def record_outcome(self, outcome: Outcome) -> None:
         """Queue one outcome; see :meth:`record_decision`."""

@@ -10,6 +10,7 @@ from routelab.abtest.shadow_report import ShadowReport, shadow_report
 from routelab.db_records import Decision, new_decision_id
 from routelab.errors import ExperimentError
 from routelab.performance_db import PerformanceDB
+from routelab.policies import Choice
 from routelab.request import LLMRequest
 from routelab.routers import Router, RoutingDecision
 
@@ -93,15 +94,13 @@ def would_choose(router: Router, request: LLMRequest) -> Decision:
         decision_id=new_decision_id(),
         provider=router.pool[policy.providers_[arm]],
         providers=policy.providers_,
-        propensity=float(probabilities[arm]),
-        estimates=policy.predict(x[None, :]),
+        choice=Choice(arm, probabilities, policy.predict(x[None, :])),
         objective=objective,
         policy=type(policy).__name__,
     )
     return decision.record(
         request,
         x,
-        probabilities,
         decided_at=router.clock(),
         feature_set=router.featurizer.feature_set_,
         policy_version=router.policy_version,

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routelab.arrays import observed_mean
+from routelab.errors import PolicyError
 from routelab.html import Card, Shown, number
 from routelab.policies.objective import Objective
 
@@ -63,16 +64,24 @@ class Choice:
 
     Args:
         arm: column index of the chosen provider.
-        propensity: probability in (0, 1] with which the policy chose this arm, or a function that computes it.
+        propensity: probability in (0, 1] with which the policy chose this arm, or a function that computes those (k,)
+            of all arms, at this moment whenever it is called. A policy that changes as it chooses gives the function.
         estimates: of this request, shapes (1, k), or a function that computes them.
 
-    A function is called once, when its value is first read (that is, when the decision is recorded).
+    A function is called when its value is first read, maybe by another thread (that which records the decision).
+
+    >>> expected = Estimates(np.array([[0.9, 0.5]]), np.zeros((1, 2)))
+    >>> Choice(1, lambda: np.array([0.75, 0.25]), expected).propensity, Choice(1, 1.0, expected).probabilities
+    (0.25, array([0., 1.]))
     """
 
     __slots__ = ("_estimates", "_propensity", "arm")
 
     def __init__(
-        self, arm: int, propensity: float | Callable[[], float], estimates: Estimates | Callable[[], Estimates]
+        self,
+        arm: int,
+        propensity: float | Floats | Callable[[], Floats],
+        estimates: Estimates | Callable[[], Estimates],
     ) -> None:
         self.arm = arm
         self._propensity = propensity
@@ -81,16 +90,37 @@ class Choice:
     @property
     def estimates(self) -> Estimates:
         """What the policy expected of each arm, shapes (1, k)."""
-        if callable(self._estimates):
-            self._estimates = self._estimates()
-        return self._estimates
+        known = self._estimates
+        if callable(known):
+            known = self._estimates = known()
+        return known
+
+    @property
+    def complete(self) -> bool:
+        """Whether it tells the probabilities of all arms."""
+        return not isinstance(self._propensity, float | int) or self._propensity == 1.0
+
+    @property
+    def probabilities(self) -> Floats:
+        """Probability (k,) of each arm.
+
+        Raises:
+            PolicyError: the policy told that of the chosen arm alone.
+        """
+        known = self._propensity
+        if isinstance(known, float | int):
+            if not self.complete:
+                raise PolicyError("the policy told the propensity of its choice alone; ask its `propensities`")
+            certain: Floats = np.eye(self.estimates.quality.shape[1])[self.arm]
+            return certain
+        if callable(known):
+            known = self._propensity = known()
+        return known
 
     @property
     def propensity(self) -> float:
         """Probability of the chosen arm."""
-        if callable(self._propensity):
-            self._propensity = float(self._propensity())
-        return self._propensity
+        return self._propensity if isinstance(self._propensity, float | int) else float(self.probabilities[self.arm])
 
     def __repr__(self) -> str:
         return f"Choice(arm={self.arm}, propensity={self.propensity:.4g})"

@@ -127,15 +127,16 @@ class EpsilonGreedyPolicy(Policy):
     def select(self, x: Features, objective: Objective, rng: np.random.Generator) -> Choice:
         """Explore with probability ε, otherwise let the base policy choose."""
         self._check_epsilon()
-        exploit = self.base_.propensities(x, objective)  # of the state that chooses: choosing moves its clock
-        explored = self._explored(x[None, :], objective)[0]
-        epsilon = self.epsilon
+        self.check_fitted()
+        epsilon, explored = self.epsilon, self._explored(x[None, :], objective)[0]
         choice = self.base_.select(x, objective, rng)
+        if not choice.complete:
+            choice = Choice(choice.arm, self.base_.propensities(x, objective), choice.estimates)
         arm = choice.arm
-        if rng.random() < self.epsilon:
+        if rng.random() < epsilon:
             arm = int(rng.choice(np.flatnonzero(explored)))
         return Choice(
-            arm, lambda: float((epsilon * explored + (1.0 - epsilon) * exploit())[arm]), lambda: choice.estimates
+            arm, lambda: epsilon * explored + (1.0 - epsilon) * choice.probabilities, lambda: choice.estimates
         )
 
     def _state(self) -> Bundle:

@@ -41,12 +41,12 @@ class LinUCBPolicy(LinearBandit):
     ) -> None:
         super().__init__(alpha, ridge, wander, forgetting, flip_share)
 
-    def _choose(self, utility: Floats, deviation: Floats, rng: np.random.Generator) -> int:
-        return int((utility + self.alpha * deviation).argmax())
+    def _choose(self, utility: Floats, spread: Floats, rng: np.random.Generator) -> int:
+        return int((utility + spread).argmax())
 
-    def _probabilities(self, utility: Floats, deviation: Floats) -> Floats:
+    def _probabilities(self, utility: Floats, spread: Floats) -> Floats:
         chosen = np.zeros(utility.shape)
-        chosen[np.arange(len(chosen)), (utility + self.alpha * deviation).argmax(axis=1)] = 1.0
+        chosen[np.arange(len(chosen)), (utility + spread).argmax(axis=1)] = 1.0
         return chosen
 
 
@@ -79,8 +79,8 @@ class LinTSPolicy(LinearBandit):
     ) -> None:
         super().__init__(alpha, ridge, wander, forgetting, flip_share)
 
-    def _choose(self, utility: Floats, deviation: Floats, rng: np.random.Generator) -> int:
-        return int((utility + self.alpha * deviation * rng.standard_normal(len(utility))).argmax())
+    def _choose(self, utility: Floats, spread: Floats, rng: np.random.Generator) -> int:
+        return int((utility + spread * rng.standard_normal(len(utility))).argmax())
 
-    def _probabilities(self, utility: Floats, deviation: Floats) -> Floats:
-        return normal_argmax_probabilities(utility, self.alpha * deviation)
+    def _probabilities(self, utility: Floats, spread: Floats) -> Floats:
+        return normal_argmax_probabilities(utility, spread)

@@ -177,11 +177,11 @@ class LinearBandit(Bandit):
         """
         quality, cost, deviation = self._believed_one(x)
         utility = self._utility(quality, cost, objective)
-        arm = self._choose(utility, deviation, rng)
+        spread = self.alpha * deviation
         self._decided()
         return Choice(
-            arm,
-            lambda: float(self._probabilities(utility[None], deviation[None])[0, arm]),
+            self._choose(utility, spread, rng),
+            lambda: self._probabilities(utility[None], spread[None])[0],
             lambda: self._estimates(quality[None], cost[None], deviation[None]),
         )
 
@@ -189,19 +189,20 @@ class LinearBandit(Bandit):
         """A function that gives the (k,) probabilities of the present state, even after later updates."""
         quality, cost, deviation = self._believed_one(x)
         utility = self._utility(quality, cost, objective)
-        return lambda: self._probabilities(utility[None], deviation[None])[0]
+        spread = self.alpha * deviation
+        return lambda: self._probabilities(utility[None], spread[None])[0]
 
     def action_probabilities(self, X: Features, objective: Objective) -> Floats:
         """Probability (n, k) of each arm for each row of (n, p) features."""
         quality, cost, deviation = self._believed(X)
-        return self._probabilities(self._utility(quality, cost, objective), deviation)
+        return self._probabilities(self._utility(quality, cost, objective), self.alpha * deviation)
 
     @abstractmethod
-    def _choose(self, utility: Floats, deviation: Floats, rng: np.random.Generator) -> int:
-        """The arm, given expected utilities and their standard errors (k,)."""
+    def _choose(self, utility: Floats, spread: Floats, rng: np.random.Generator) -> int:
+        """The arm, given expected utilities and α times their standard errors (k,)."""
 
     @abstractmethod
-    def _probabilities(self, utility: Floats, deviation: Floats) -> Floats:
+    def _probabilities(self, utility: Floats, spread: Floats) -> Floats:
         """With what probability ``_choose`` takes each arm, each row of (n, k) by itself."""
 
     def add_provider(self, name: str, *, quality: float = 0.5, cost: float = 0.0, latency: float | None = None) -> Self:

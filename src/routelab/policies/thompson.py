@@ -179,11 +179,10 @@ class ThompsonPolicy(Bandit):
         else:  # the decision path
             cost = objective.net(counts[3])
             utility = rng.beta(alpha, beta) - objective.cost_weight * (cost - cost.min())
-        arm = int(utility.argmax())
         self._decided()
         return Choice(
-            arm,
-            lambda: float(_win_probabilities(alpha, beta, _offset(alpha, beta, counts, objective))[arm]),
+            int(utility.argmax()),
+            lambda: _win_probabilities(alpha, beta, _offset(alpha, beta, counts, objective)),
             lambda: _estimates(alpha, beta, counts, 1),
         )
 

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
 from contextlib import aclosing
 from random import Random
-
-import numpy as np
-from numpy.typing import NDArray
 
 from routelab.errors import RoutelabError
 from routelab.html import Card, Shown, short
@@ -148,11 +145,6 @@ class ProviderPool(Shown):
         """Name → requests in flight."""
         return {name: gate.health.in_flight for name, gate in self._gates.items()}
 
-    def load_vector(self, names: Sequence[str]) -> NDArray[np.float64]:
-        """Requests in flight (len(names),) in the order of ``names``; 0 for a name that is not in the pool."""
-        load = self.load()
-        return np.array([load.get(name, 0) for name in names], dtype=np.float64)
-
     def unavailable(self, name: str, tokens: int = 0) -> Unavailable | None:
         """Why the provider ``name`` cannot be asked now for ``tokens`` more, and how long; None where it can be.
 
@@ -187,7 +179,8 @@ class ProviderPool(Shown):
         def look() -> dict[str, Unavailable | None]:
             return {name: self.unavailable(name, tokens) for name in names if name in self._providers}
 
-        await self._queue.wait(names, look, timeout_s, for_failing=for_failing)
+        if self._queue or None not in look().values():
+            await self._queue.wait(names, look, timeout_s, for_failing=for_failing)
 
     async def complete(self, name: str, request: LLMRequest, *, timeout_s: float | None = None) -> Completion:
         """The completion of ``request`` by the provider ``name``; counts load, successes and failures.

@@ -39,6 +39,10 @@ class Queue:
     def __init__(self) -> None:
         self._waiting: dict[Place, None] = {}
 
+    def __bool__(self) -> bool:
+        """Whether anybody waits."""
+        return bool(self._waiting)
+
     def wake(self) -> None:
         """There may be room: wake everyone who can have it by now."""
         claimed: set[str] = set()

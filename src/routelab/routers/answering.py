@@ -7,8 +7,6 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
-import numpy as np
-
 from routelab.db_records import AFTER_FAILURE, CANCELLED, Outcome
 from routelab.policies import Choice, Objective
 from routelab.providers import Chunk, Completion, DeadlineError, ProviderError
@@ -60,7 +58,7 @@ class AnsweringRouter(RecordingRouter):
                 completion = await self.pool.complete(name, request, timeout_s=timeout_s)
                 outcome = self._checked(decision, completion)
             except asyncio.CancelledError:
-                self._record_call(Outcome(decision.decision_id, None, 0.0, self.clock(), error=CANCELLED))
+                self._record(Outcome(decision.decision_id, None, 0.0, self.clock(), error=CANCELLED), must_log=False)
                 raise
             except Exception as error:
                 self._failed(course, decision, error)
@@ -109,7 +107,7 @@ class AnsweringRouter(RecordingRouter):
                             yield piece
             except (asyncio.CancelledError, GeneratorExit):
                 cost = self._estimated_cost(decision, course.request, came)
-                self._record_call(Outcome(decision.decision_id, None, cost, self.clock(), error=CANCELLED))
+                self._record(Outcome(decision.decision_id, None, cost, self.clock(), error=CANCELLED), must_log=False)
                 raise
             except Exception as error:
                 self._failed(course, decision, error, came)
@@ -178,9 +176,8 @@ class AnsweringRouter(RecordingRouter):
         arms = [arm for arm, name in enumerate(policy.providers_) if name in left]
         expected = policy.predict(x[None, :])
         arm = next_best(expected, objective, [arm for arm in arms if arm not in closed] or arms)
-        certain, label = np.eye(len(policy.providers_))[arm], f"{type(policy).__name__}{AFTER_FAILURE}"
-        choice = Choice(arm, 1.0, expected)
-        return self._commit(request, x, policy, objective, choice, certain, label, course.owed)
+        label = f"{type(policy).__name__}{AFTER_FAILURE}"
+        return self._commit(request, x, policy, objective, Choice(arm, 1.0, expected), label, course.owed)
 
     def _checked(self, decision: RoutingDecision, completion: Completion) -> Outcome:
         """The outcome of an answer; ProviderError where it is none."""
@@ -195,7 +192,7 @@ class AnsweringRouter(RecordingRouter):
         if completion.quality is None:
             self._await_grade(outcome, completion)
         else:
-            self._record_call(outcome)
+            self._record(outcome, must_log=False)
 
     def _failed(
         self, course: Course, decision: RoutingDecision, error: Exception, came: list[str] | None = None
@@ -207,7 +204,7 @@ class AnsweringRouter(RecordingRouter):
         outcome = self._outcome(decision.decision_id, told.completion, None if told.refused else 0.0, logged)
         if told.completion is None:
             outcome = replace(outcome, cost_usd=self._estimated_cost(decision, course.request, came))
-        self._record_call(outcome, final=final)
+        self._record(outcome, final=final, must_log=False)
         if final:
             raise told from None
         course.failures[name] = str(told)

@@ -6,17 +6,17 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from random import Random
 from typing import Never
 
 import numpy as np
 
-from routelab.db_records import Decision, new_decision_id
+from routelab.db_records import check_text, new_decision_id
 from routelab.errors import DatabaseError, RoutelabError
 from routelab.features import RequestFeaturizer
 from routelab.performance_db import PerformanceDB
 from routelab.policies import BudgetPacer, Choice, Objective, Policy
-from routelab.policies.base import Floats
 from routelab.providers import Provider, ProviderPool
 from routelab.reduction import Matrix
 from routelab.request import LLMRequest
@@ -27,6 +27,7 @@ from routelab.routers.pending import Pending, PendingDecisions
 from routelab.routers.retries import RetryBudget
 from routelab.routers.stickiness import Stickiness
 
+_NAMES = ("request_id", "unit_id", "experiment")  # which a caller gives, and the log keeps as text
 _log = logging.getLogger(__name__)
 
 
@@ -123,13 +124,12 @@ class DecidingRouter:
         policy, x = self.acting_policy(), self.features(request)
         objective = self._trade_off(request, policy, objective)
         closed = self._closed(request, policy.providers_)
-        # for the log, and of the state that chooses: choosing may change it
-        propensities = None if self.db is None and not closed else policy.propensities(x, objective)
         choice = policy.select(x, objective, self.rng)
-        probabilities = None if propensities is None else propensities()
-        if probabilities is not None and 0 < len(closed) < len(policy.providers_):
-            choice, probabilities = divert(choice, probabilities, objective, closed)
-        return self._commit(request, x, policy, objective, choice, probabilities, type(policy).__name__)
+        if not choice.complete:
+            choice = Choice(choice.arm, policy.propensities(x, objective), choice.estimates)
+        if 0 < len(closed) < len(policy.providers_):
+            choice = divert(choice, objective, closed)
+        return self._commit(request, x, policy, objective, choice, type(policy).__name__)
 
     def _trade_off(self, request: LLMRequest, policy: Policy, objective: Objective | None) -> Objective:
         """The trade-off of ``request``: its own or the present one, with what its conversation saves at each arm."""
@@ -150,7 +150,6 @@ class DecidingRouter:
         policy: Policy,
         objective: Objective,
         choice: Choice,
-        probabilities: Floats | None,
         label: str,
         owed: float = 0.0,
     ) -> RoutingDecision:
@@ -160,22 +159,12 @@ class DecidingRouter:
             decision_id=new_decision_id(),
             provider=self.pool[name],
             providers=policy.providers_,
-            # that of the choice would be computed anew
-            propensity=choice.propensity if probabilities is None else float(probabilities[choice.arm]),
-            estimates=choice.estimates,
+            choice=choice,
             objective=objective,
             policy=label,
         )
-        if self.db is not None and probabilities is not None:
-            record = decision.record(
-                request,
-                x,
-                probabilities,
-                decided_at=self.clock(),
-                feature_set=self.featurizer.feature_set_,
-                policy_version=self.policy_version,
-            )
-            decision = replace(decision, logged=self._logged(self.db, record))
+        if self.db is not None and not self._logged(self.db, decision, request, x):
+            decision = replace(decision, logged=False)
         expected = float(choice.estimates.quality[0, choice.arm]), float(choice.estimates.cost[0, choice.arm])
         self._reserve(expected[1], 1)
         self.pending.add(
@@ -195,12 +184,15 @@ class DecidingRouter:
         self.last_decision = decision
         return decision
 
-    def _logged(self, db: PerformanceDB, record: Decision) -> bool:
-        """Whether ``db`` takes a decision."""
+    def _logged(self, db: PerformanceDB, decision: RoutingDecision, request: LLMRequest, x: Matrix) -> bool:
+        """Whether ``db`` takes a decision; its record, with the probabilities, is made by the thread that writes it."""
+        check_text(request, *(name for name in _NAMES if getattr(request, name) is not None))
+        at, feature_set, version = self.clock(), self.featurizer.feature_set_, self.policy_version
+        record = partial(decision.record, request, x, decided_at=at, feature_set=feature_set, policy_version=version)
         try:
             db.record_decision(record)
         except DatabaseError:
-            _log.exception("decision %r could not be recorded", record.decision_id)
+            _log.exception("decision %r could not be recorded", decision.decision_id)
             return False
         return True
 

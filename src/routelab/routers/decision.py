@@ -6,8 +6,7 @@ from dataclasses import asdict, dataclass
 
 from routelab.db_records import Decision
 from routelab.html import Card, Shown, short
-from routelab.policies import Estimates, Objective
-from routelab.policies.base import Floats
+from routelab.policies import Choice, Estimates, Objective
 from routelab.providers import Price, Provider
 from routelab.reduction import Matrix
 from routelab.request import LLMRequest
@@ -21,8 +20,7 @@ class RoutingDecision(Shown):
         decision_id: under which the outcome joins later.
         provider: that was chosen.
         providers: names of the arms (k,).
-        propensity: probability with which the provider was chosen, in (0, 1].
-        estimates: what the policy expected of each arm, shapes (1, k).
+        choice: of the policy.
         objective: the trade-off it was made under.
         policy: name of the policy that decided.
         logged: whether the router's log, where there is one, took it.
@@ -31,8 +29,7 @@ class RoutingDecision(Shown):
     decision_id: str
     provider: Provider
     providers: tuple[str, ...]
-    propensity: float
-    estimates: Estimates
+    choice: Choice
     objective: Objective
     policy: str
     logged: bool = True
@@ -47,24 +44,33 @@ class RoutingDecision(Shown):
             [f"estimates of the policy; decision {self.decision_id}" + ("" if self.logged else ", not in the log")],
         )
 
+    @property
+    def propensity(self) -> float:
+        """Probability with which the provider was chosen, in (0, 1]."""
+        return self.choice.propensity
+
+    @property
+    def estimates(self) -> Estimates:
+        """What the policy expected of each arm, shapes (1, k)."""
+        return self.choice.estimates
+
     def record(
         self,
         request: LLMRequest,
         x: Matrix,
-        probabilities: Floats,
         *,
         decided_at: float,
         feature_set: str,
         policy_version: int,
     ) -> Decision:
-        """What the log keeps: features (p,), probabilities (k,), and of the prompt what its settings say."""
+        """What the log keeps: features (p,), and of the prompt what its settings say."""
         return Decision(
             decision_id=self.decision_id,
             request_id=request.request_id or self.decision_id,
             decided_at=decided_at,
             provider=self.provider.name,
             providers=self.providers,
-            probabilities=probabilities,
+            probabilities=self.choice.probabilities,
             propensity=self.propensity,
             features=x,
             feature_set=feature_set,

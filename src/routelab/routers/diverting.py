@@ -15,21 +15,26 @@ def next_best(estimates: Estimates, objective: Objective, arms: Sequence[int]) -
     return max(arms, key=lambda arm: (scores[arm], utility[arm]))
 
 
-def divert(choice: Choice, probabilities: Floats, objective: Objective, closed: Sequence[int]) -> tuple[Choice, Floats]:
-    """The choice among the arms that are not ``closed``, and the probabilities (k,) that it was made with.
+def divert(choice: Choice, objective: Objective, closed: Sequence[int]) -> Choice:
+    """The choice among the arms that are not ``closed``.
 
     The mass of closed arms moves to the best open arm b: p'_j = p_j + [j = b]·Σ p_closed for open j, else 0. It is
     exact, so that the log stays usable for off-policy evaluation.
 
     >>> import numpy as np
     >>> expected = Estimates(np.array([[0.9, 0.5, 0.7]]), np.zeros((1, 3)))
-    >>> choice, moved = divert(Choice(0, 0.8, expected), np.array([0.8, 0.1, 0.1]), Objective(), [0])
-    >>> choice.arm, moved.tolist()
+    >>> choice = divert(Choice(0, np.array([0.8, 0.1, 0.1]), expected), Objective(), [0])
+    >>> choice.arm, choice.probabilities.tolist()
     (2, [0.0, 0.1, 0.9])
     """
-    best = next_best(choice.estimates, objective, [arm for arm in range(len(probabilities)) if arm not in closed])
-    moved = probabilities.copy()
-    moved[list(closed)] = 0.0
-    moved[best] += probabilities[list(closed)].sum()
-    arm = best if choice.arm in closed else choice.arm
-    return Choice(arm, float(moved[arm]), choice.estimates), moved
+    shut = list(closed)
+    arms = range(choice.estimates.quality.shape[1])
+    best = next_best(choice.estimates, objective, [arm for arm in arms if arm not in closed])
+
+    def moved() -> Floats:
+        probabilities = choice.probabilities.copy()
+        probabilities[best] += probabilities[shut].sum()
+        probabilities[shut] = 0.0
+        return probabilities
+
+    return Choice(best if choice.arm in closed else choice.arm, moved, choice.estimates)

@@ -50,21 +50,20 @@ class RecordingRouter(DecidingRouter):
         told = (latency_s, input_tokens, output_tokens, error, quality_se, grading_cost_usd)
         self._record(Outcome(decision_id, quality, cost_usd, self.clock(), *told))
 
-    def _record_call(self, outcome: Outcome, *, final: bool = True) -> None:
-        """Record and learn what a call came to; a log that fails is told of by ``logging``, and costs no answer."""
-        try:
-            self._record(outcome, final=final, must_log=False)
-        except DatabaseError:
-            _log.exception("the outcome of decision %r could not be recorded", outcome.decision_id)
-
     def _record(self, outcome: Outcome, *, final: bool = True, must_log: bool = True) -> None:
-        """Record and learn; not ``final`` is the outcome of a provider that failed, while others are still asked."""
+        """Record and learn; not ``final`` is the outcome of a provider that failed, while others are still asked.
+
+        Where it need not be logged, as of a call, a log that fails is told of by ``logging``, and costs no answer.
+        """
         decided = self.pending.get(outcome.decision_id)
         if isinstance(decided, Outcome):
             check_same(decided, outcome)
             return
         if decided is None:
-            self._record_forgotten(outcome)
+            if must_log:
+                self._record_forgotten(outcome)
+            else:
+                self._write(outcome, answered=False, must_log=False)
             return
         if decided.completion is not None:
             check_same(self._outcome(outcome.decision_id, decided.completion, None), replace(outcome, **_UNGRADED))

@@ -42,4 +42,4 @@ class RandomPolicy(MeansPolicy):
         """Draw an arm from the mixture."""
         mixture = self.mixture(objective)
         arm = int(rng.choice(len(mixture), p=mixture))
-        return Choice(arm, float(mixture[arm]), self.predict(x[None, :]))
+        return Choice(arm, mixture, self.predict(x[None, :]))
