@@ -105,6 +105,16 @@ class Store:
     def __repr__(self) -> str:
         return f"PerformanceDB({self._origin!r})"
 
+    def _delete(self, some: Callable[[sa.Connection, float], int], before: float) -> int:
+        """Call ``some``, each time in a transaction of its own, until it finds none; how many it deleted."""
+        total = 0
+        while True:
+            with self._writing() as connection:
+                deleted = some(connection, before)
+            if not deleted:
+                return total
+            total += deleted
+
     def _queue(self, table: str, rows: Iterable[Row | Callable[[], Row]]) -> None:
         caller = _caller()
         self._rows.put([(table, row, caller) for row in rows])

@@ -195,16 +195,6 @@ class PerformanceDB(Store):
         self._delete(delete_shadows, before)
         return self._delete(delete_decisions, before)
 
-    def _delete(self, some: Callable[[sa.Connection, float], int], before: float) -> int:
-        """Call ``some``, each time in a transaction of its own, until it finds none; how many it deleted."""
-        total = 0
-        while True:
-            with self._writing() as connection:
-                deleted = some(connection, before)
-            if not deleted:
-                return total
-            total += deleted
-
     def get_training_data(self, feature_set: str | None = None) -> TrainingData:
         """What policies train on: the decisions that have an outcome, as matrices.
 
