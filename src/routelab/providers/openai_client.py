@@ -1,6 +1,6 @@
 """The way to an OpenAI-compatible server: aiohttp, an answer's bytes as they come.
 
-The ``openai`` SDK is left out, and so is its HTTP client: bytes take a fifth of the processor time of its streamed
+The ``openai`` SDK is left out, and so is its HTTP client: bytes take less than half the processor time of its streamed
 answer (``test_openai_speed``).
 """
 
