@@ -188,3 +188,21 @@ def test_what_cannot_be_sent_is_the_requests_fault() -> None:
             assert not server.asked
 
     asyncio.run(ask())
+
+
+@pytest.mark.parametrize(("spared", "said"), [("other.invalid", None), ("nobody.invalid", "no such host")])
+def test_the_proxy_of_the_environment_is_asked_but_for_hosts_that_it_spares(
+    monkeypatch: pytest.MonkeyPatch, spared: str, said: str | None
+) -> None:
+    async def ask() -> None:
+        async with FaultyServer() as server:
+            monkeypatch.setenv("http_proxy", server.url.removesuffix("/v1"))
+            monkeypatch.setenv("no_proxy", spared)
+            provider = provider_at(DNS_URL)
+            if said is None:
+                await provider.complete(REQUEST)
+                assert server.asked[0].path == f"{DNS_URL}/chat/completions"
+            else:
+                assert str(await failure(provider, REQUEST, stream=False)) == said
+
+    asyncio.run(ask())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,7 @@ import pytest
 from proxying import ASKED, WORDS, Speaking, bandit, client, error_of, send
 from routelab import PerformanceDB
 from routelab.db_records import CANCELLED
-from routelab.proxy import ProxyLimits, create_app, serve_in_thread
+from routelab.proxy import ProxyLimits, create_app, protocol, serve_in_thread
 
 CHAT = "/v1/chat/completions"
 BODY = {"model": "routelab", "messages": ASKED}
@@ -97,6 +98,30 @@ def test_nothing_around_a_body_is_read_without_end(begun: bytes) -> None:
     with serve_in_thread(create_app(bandit(Speaking()))) as served:
         assert b" 200 " not in exchange(served.url, begun, *[b"x" * 65536] * 100)  # nor is its end waited for
         assert send(served.url, CHAT, BODY)[0] == 200
+
+
+HEALTH = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+@pytest.mark.parametrize("begun", [b"", b"GET", HEALTH + b"GET", HEALTH + HEALTH[:-2]])
+def test_a_head_that_does_not_arrive_is_given_up(monkeypatch: pytest.MonkeyPatch, begun: bytes) -> None:
+    monkeypatch.setattr(protocol, "HEAD_S", 0.1)
+    with serve_in_thread(create_app(bandit(Speaking()))) as served:
+        pieces = [begun[: len(HEALTH)], begun[len(HEALTH) :]] if begun.startswith(HEALTH) else [begun]
+        assert exchange(served.url, *pieces).count(b" 200 ") == begun.count(HEALTH)
+
+
+def test_a_connection_may_rest_between_requests_and_while_it_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "HEAD_S", 0.1)
+    with serve_in_thread(create_app(bandit(Speaking(pause_s=0.06)))) as served, client(served.url) as asking:
+        for _ in range(2):
+            assert asking.chat.completions.create(**BODY).choices[0].message.content == "".join(WORDS)
+            time.sleep(0.3)
+        body = json.dumps(BODY).encode()
+        head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        request = head + b"Content-Length: %d\r\n\r\n" % len(body) + body
+        assert exchange(served.url, request, HEALTH[:-2]).count(b" 200 ") == 1  # what follows is late, not the answer
+        assert send(served.url, "/health", method="GET")[0] == 200
 
 
 def test_a_request_of_two_lengths_is_refused_and_its_connection_closed() -> None:

@@ -29,7 +29,6 @@ class Answer:
     Args:
         model: asked for.
         alias: what answers call it, where that is another name.
-        text: of the first choice.
         tokens: as the provider counts them, once it said so.
         choices: whether there was any.
         ended: whether the provider said that the answer ends here.
@@ -38,12 +37,18 @@ class Answer:
 
     model: str
     alias: str | None = None
-    text: str = ""
     tokens: Tokens | None = None
     choices: bool = False
     ended: bool = False
     done: bool = False
+    _texts: list[str] = field(default_factory=list, repr=False)
     _rest: bytearray = field(default_factory=bytearray, repr=False)
+    _named: str | None = None  # the name that was found right
+
+    @property
+    def text(self) -> str:
+        """Of the first choice."""
+        return "".join(self._texts)
 
     def read(self, body: bytes) -> None:
         """Take in an answer that came in one piece.
@@ -69,7 +74,7 @@ class Answer:
         end = self._rest.rfind(b"\n\n", searched) + 2
         if end < 2:
             return "", b"", False
-        events, before, told = bytes(self._rest[:end]), len(self.text), False
+        events, before, told = bytes(self._rest[:end]), len(self._texts), False
         del self._rest[:end]
         for event in events.split(b"\n\n"):
             lines = [line[5:] for line in event.split(b"\n") if line.startswith(b"data:")]
@@ -78,7 +83,7 @@ class Answer:
                     self.ended = self.done = told = True
                 else:
                     told |= self._take(_json(payload), "delta")
-        return self.text[before:], events, told or self.ended
+        return "".join(self._texts[before:]), events, told or self.ended
 
     def check(self) -> None:
         """Once all has come: an answer has a choice.
@@ -93,7 +98,8 @@ class Answer:
         """Add what ``body`` says; whether it holds any of the answer."""
         if body.get("error"):
             raise ProviderError(f"failed: {quoted(_message(body['error']))}")
-        self.tokens = _tokens(body.get("usage")) or self.tokens
+        if (usage := body.get("usage")) is not None:
+            self.tokens = _tokens(usage) or self.tokens
         told = False
         for choice in _choices(body):
             self.choices = True
@@ -102,11 +108,16 @@ class Answer:
             if isinstance(piece, dict):
                 told |= any(value for name, value in piece.items() if name != "role")
                 if choice.get("index", 0) == 0 and isinstance(content := piece.get("content"), str):
-                    self.text += content
-        model = body.get("model")
-        if isinstance(model, str) and model and not same_model(self.alias or self.model, model):
-            raise ProviderError(f"answered by model {quoted(model)!r} instead of {self.alias or self.model!r}")
+                    self._texts.append(content)
+        if (model := body.get("model")) != self._named:
+            self._check_model(model)
         return told
+
+    def _check_model(self, model: Any) -> None:
+        if isinstance(model, str) and model:
+            if not same_model(self.alias or self.model, model):
+                raise ProviderError(f"answered by model {quoted(model)!r} instead of {self.alias or self.model!r}")
+            self._named = model
 
 
 def same_model(asked: str, answered: str) -> bool:

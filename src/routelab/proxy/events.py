@@ -44,6 +44,7 @@ class EventStream(Response):
     ) -> None:
         super().__init__(headers=headers | {"cache-control": "no-cache", "x-accel-buffering": "no"})
         del self.headers["content-length"]
+        self._end = b""
         self.answer, self.frame, self.usage, self.metrics, self.ended = answer, frame, usage, metrics, ended
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -53,10 +54,10 @@ class EventStream(Response):
             await send(start)
             async for event in events:
                 await send({"type": "http.response.body", "body": event, "more_body": True})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        await send({"type": "http.response.body", "body": self._end, "more_body": False})
 
     async def _events(self) -> AsyncGenerator[bytes]:
-        """The events, those that come together in one piece."""
+        """The events but for those that end the answer, which it keeps; those that come together are in one piece."""
         answer = self.answer
         assert answer.chunks is not None
         ours, begun = False, False
@@ -72,13 +73,13 @@ class EventStream(Response):
                     begun = True
         except ProviderError as error:
             self.metrics.broke(answer.provider)
-            yield _data(of_provider(error).body())
+            self._end = _data(of_provider(error).body())
             return
         completion = self.ended()
         last = self._event([_choice({}, "stop")]) if ours or not begun else b""
         if ours and self.usage:
             last += self._event([], usage=usage(completion))
-        yield last + _DONE
+        self._end = last + _DONE
 
     def _theirs(self, events: bytes) -> bytes:
         """Events as they came, without the closing one, and without tokens that the client did not ask for."""
