@@ -54,7 +54,7 @@ def observed_mean(values: Floats) -> Floats:
     """
     seen = np.isfinite(values)
     count = np.count_nonzero(seen, axis=0)
-    sums = np.ones(len(values)) @ np.where(seen, values, 0.0)  # ten times as fast as a sum along long columns
+    sums = np.ones(len(values)) @ np.where(seen, values, 0.0)  # faster than a sum along long columns
     means: Floats = np.divide(sums, count, out=np.full(count.shape, np.nan), where=count > 0)
     return means
 
