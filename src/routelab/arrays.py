@@ -53,8 +53,8 @@ def observed_mean(values: Floats) -> Floats:
     array([0.5, nan])
     """
     seen = np.isfinite(values)
-    count = seen.sum(axis=0)
-    sums = values.sum(axis=0, where=seen)
+    count = np.count_nonzero(seen, axis=0)
+    sums = np.ones(len(values)) @ np.where(seen, values, 0.0)  # faster than a sum along long columns
     means: Floats = np.divide(sums, count, out=np.full(count.shape, np.nan), where=count > 0)
     return means
 

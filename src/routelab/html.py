@@ -130,7 +130,10 @@ class Card:
             _row(line, "th" if self.header and not place else "td", bool(self.header))
             for place, line in enumerate(lines)
         )
-        told = [f"<strong>{escape(short(self.title, _TITLE))}</strong>", f"<table>{table}</table>" if table else ""]
+        told = [
+            f"<strong>{escape(short(self.title, _TITLE))}</strong>",
+            f"<table style='margin:2px 0'>{table}</table>" if table else "",
+        ]
         told += [f"<div style='opacity:0.75'>{escape(note)}</div>" for note in notes]
         below = "" if self.below is None else self.below._repr_html_()
         return f"<div class='tex2jax_ignore mathjax_ignore'>{''.join(told)}</div>{below}"

@@ -48,7 +48,7 @@ def load_ipython_extension(ip: Shell) -> None:
     from matplotlib_inline.config import InlineBackend
 
     had, handler = ip.custom_exceptions, ip.CustomTB
-    reloaded_before = ip.extension_manager.load_extension("autoreload") is not None
+    ip.extension_manager.load_extension("autoreload")
     ip.run_line_magic("autoreload", "2")
     ip.run_line_magic("matplotlib", "inline")
     inline = InlineBackend.instance()
@@ -59,8 +59,7 @@ def load_ipython_extension(ip: Shell) -> None:
     def undo() -> None:
         ip.custom_exceptions, ip.CustomTB = had, handler
         inline.figure_formats, inline.close_figures = formats, closed
-        if not reloaded_before:
-            ip.run_line_magic("autoreload", "0")
+        ip.run_line_magic("autoreload", "0")
 
     _undo.append(undo)
 

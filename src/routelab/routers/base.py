@@ -54,6 +54,7 @@ class Router(AnsweringRouter, Shown):
         policy, trained = type(self.policy).__name__, bool(self.policy.providers_)
         decided, came = self.pending.count, self.pending.count - self.pending.waiting - self.pending.expired
         facts = {
+            "router": type(self).__name__,
             "policy": policy if trained else f"{policy}, not trained yet: rules decide",
             "version": str(self.policy_version or ""),
             "objective": str(self.objective) if self.pacer is None else repr(self.pacer),
@@ -62,7 +63,7 @@ class Router(AnsweringRouter, Shown):
         }
         return Card(
             f"{policy}{'' if trained else ', not trained yet'}; {len(self.pool)} providers",
-            list(facts.items()),
+            [(name, told) for name, told in facts.items() if told],
             below=self.pool._card(),
         )
 

@@ -17,15 +17,14 @@ _HEADER = ("provider", "quality", "USD per 1,000", "latency (s)", "not asked", "
 
 def table_card(table: PerformanceTable) -> Card:
     """A row per provider: means of what is known, and shares of the prompts of which it was not asked or graded."""
-    means = [observed_mean(values) for values in (table.quality, 1e3 * table.cost, table.latency)]
-    asked = np.isfinite(table.cost)
-    graded = np.isfinite(table.quality).sum(axis=0) / table.n
-    shares = [[f"{share:.1%}" if share else "" for share in lost] for lost in (1.0 - asked.mean(axis=0), 1.0 - graded)]
+    quality, cost, latency = map(observed_mean, (table.quality, table.cost, table.latency))
+    means = (quality, 1e3 * cost, latency)
+    seen = [np.count_nonzero(np.isfinite(values), axis=0) for values in (table.cost, table.quality)]
+    shares = [[f"{1.0 - count / table.n:.1%}" if count < table.n else "" for count in one] for one in seen]
     numbers = zip(*([number(value) for value in column] for column in means), *shares, strict=True)
     names = ", ".join(short(name, 30) for name in table.providers[:4]) + (", …" if table.k > 4 else "")
-    seen = f"{int(asked.sum())} of {asked.size} cells observed"
     return Card(
-        f"{table.n} prompts × {table.k} providers: {names}; {seen}",
+        f"{table.n} prompts × {table.k} providers: {names}; {seen[0].sum()} of {table.cost.size} cells observed",
         [(name, *row) for name, row in zip(table.providers, numbers, strict=True)],
         _HEADER,
         [f"from {short(table.origin, 200)}; {_split(table)}"],
