@@ -60,12 +60,12 @@ def plot_frontier(
         singles = np.array(list(providers.values())).reshape(-1, 2)
         if len(singles):
             hull = _mixtures(singles[upper_hull(singles[:, 0], singles[:, 1])])
-            ax.plot(hull[:, 0] * 1e3, hull[:, 1], color=_GREY, linestyle=(0, (6, 2)), linewidth=1.2, label=HULL)
-        look = styles(curves)
+            ax.plot(hull[:, 0] * 1e3, hull[:, 1], color="0.45", linestyle=(0, (6, 2)), linewidth=1.2, label=HULL)
+        look, names = styles(curves), short_names(curves)
         for name, band in bands.items():
             _plot_band(ax, band, look[name].color if name in look else _GREY)
         for name, points in curves.items():
-            label = name
+            label = names[name]
             if captured and name in captured:
                 label += "\n{:+.2f} of the gap [{:+.2f}, {:+.2f}]".format(*captured[name])
             _plot_policy(ax, points, look[name], label, chances.get(name, np.full(len(points), _PLAIN)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 import pandas as pd
@@ -33,12 +34,12 @@ def need(frame: pd.DataFrame, *columns: str) -> None:
 
 
 def short_names(names: Iterable[str]) -> dict[str, str]:
-    """Names as they fit into a figure: without what stands before the last "/", and not over 32 letters.
+    """Names as they fit into a figure: without what stands before a "/", and not over 32 letters.
 
     Where two would become the same, both stay as they are.
 
-    >>> short_names(["openai/gpt-4", "a/x", "b/x"])
-    {'openai/gpt-4': 'gpt-4', 'a/x': 'a/x', 'b/x': 'b/x'}
+    >>> short_names(["openai/gpt-4", "fixed:openai/gpt-4", "a/x", "b/x"])
+    {'openai/gpt-4': 'gpt-4', 'fixed:openai/gpt-4': 'fixed:gpt-4', 'a/x': 'a/x', 'b/x': 'b/x'}
     >>> short_names(["y" * 40]).popitem()[1]
     'yyyyyyyyyyyyyyyy…yyyyyyyyyyyyyyy'
     """
@@ -48,5 +49,5 @@ def short_names(names: Iterable[str]) -> dict[str, str]:
 
 
 def _short(name: str) -> str:
-    last = name.rsplit("/", 1)[-1] or name
+    last = re.sub(r"[^:/]*/", "", name) or name
     return last if len(last) <= _LONGEST else f"{last[: _LONGEST // 2]}…{last[1 - _LONGEST // 2 :]}"

@@ -1,4 +1,4 @@
-"""Names beside points, out of each other's way."""
+"""Names beside points, out of the way of each other and of lines."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ def label_points(ax: Axes, x: Sequence[float], y: Sequence[float], names: Sequen
     points = scale * np.asarray(ax.transData.transform(np.column_stack([x, y])))
     left, bottom, right, top = np.asarray(ax.get_window_extent().extents) * scale
     frame = (left, bottom, right, top)
-    boxes = [(px - 5.0, py - 5.0, px + 5.0, py + 5.0) for px, py in points]
+    paths = [scale * np.asarray(ax.transData.transform(one.get_xydata())) for one in ax.get_lines()]
+    boxes = [*_around(points, 5.0), *_around(np.vstack([points, *paths]), 2.0)]
     for name, at, spot in zip(names, zip(x, y, strict=True), points, strict=True):
         places = [_box(spot, name, *place) for place in _PLACES]
         hidden = [round(_overlap(place, boxes) + _outside(place, frame)) for place in places]
@@ -51,6 +52,11 @@ _AROUND = ((8, -8), (8, 8), (8, 0), (8, -22), (8, 22), (22, -44), (22, 44), (22,
 _PLACES = [
     (float(side * dx), float(dy), "left" if side > 0 else "right") for (dx, dy), side in product(_AROUND, (1, -1))
 ]
+
+
+def _around(spots: np.ndarray, half: float) -> list[Box]:
+    """A box around each finite spot."""
+    return [(x - half, y - half, x + half, y + half) for x, y in spots if np.isfinite([x, y]).all()]
 
 
 def _box(spot: np.ndarray, name: str, dx: float, dy: float, side: str) -> Box:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from routelab.plots.inputs import need
+from routelab.plots.inputs import need, short_names
 from routelab.plots.lines import draw_line, draw_means
 from routelab.plots.theme import cost_axis, entitle, legend_beside, new_axes, styles, theme
 
@@ -98,10 +98,10 @@ def plot_budgets(
             budgets = np.array(sorted(reached))
             marks = [reached[budget] for budget in budgets]
             ax.plot(budgets * 1e3, marks, linestyle=dash, marker=".", color="0.45", label=name)
-        look = styles(rewards["policy"])
+        look, names = styles(rewards["policy"]), short_names(rewards["policy"])
         for policy, rows in rewards.groupby("policy", sort=False):
             x = rows["budget"] * 1e3
-            draw_line(ax, x, rows["mean"], look[str(policy)], str(policy), (rows["low"], rows["high"]))
+            draw_line(ax, x, rows["mean"], look[str(policy)], names[str(policy)], (rows["low"], rows["high"]))
         cost_axis(ax)
         ax.set_xlabel(ax.get_xlabel().replace("mean cost of", "budget for"))
         ax.set_ylabel("mean reward, learning online")

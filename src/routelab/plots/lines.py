@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 from scipy import stats
 
+from routelab.plots.inputs import short_names
 from routelab.plots.theme import Style, styles
 
 _MARKS = 12  # on a line; more hide it
@@ -72,9 +73,10 @@ def draw_means(ax: Axes, frame: pd.DataFrame, *, x: str, y: str, by: str, shares
         low, high = proportion_interval(told["mean"], told["count"])
     told = told.assign(low=low, high=high).sort_values(x, kind="stable")
     look = styles(frame[by].astype(str))
+    names = short_names(look)
     for place, (name, style) in enumerate(look.items()):
         rows = told[told[by].astype(str) == name]
-        draw_line(ax, rows[x], rows["mean"], style, name, (rows["low"], rows["high"]), 2 * place)
+        draw_line(ax, rows[x], rows["mean"], style, names[name], (rows["low"], rows["high"]), 2 * place)
     return told
 
 

@@ -48,13 +48,13 @@ def plot_estimators(
             rows = held[held["estimator"] == name].set_index("policy").reindex(policies)
             y = np.arange(len(policies)) + (place - (len(look) - 1) / 2.0) * 0.8 / len(look)
             ax.hlines(y, rows["low"], rows["high"], color=style.color, linewidth=2)
-            sure = np.where(rows["warning"] == "", 1.0, np.nan)
+            sure = np.where(rows["warning"].isin(("", np.nan)), 1.0, np.nan)  # NaN as read from a CSV
             draw_marks(ax, rows["value"], y, style, "_doubtful", filled=False, size=6.0)
             draw_marks(ax, rows["value"] * sure, y, style, name, size=6.0)
         for told, policy in enumerate(known):
             at, label = policies.index(policy), "_truth" if told else "truth"
             ax.vlines((truth or {})[policy], at - 0.45, at + 0.45, color="0.2", linestyle="--", label=label)
-        if (held["warning"] != "").any():
+        if not held["warning"].isin(("", np.nan)).all():
             ax.plot([], [], "o", color="0.35", markerfacecolor="white", label="hollow: beware,\nsee its warning")
         ax.set_yticks(range(len(policies)), list(short_names(policies).values()))
         ax.set_ylim(len(policies) - 0.5, -0.5)

@@ -61,6 +61,7 @@ def plot_runs(
     with theme():
         ax = new_axes() if ax is None else ax
         named: set[str] = set()
+        short = short_names(look)
         for place, policy in enumerate(frame["policy"].astype(str)):
             style, lit, bold = look[policy], highlight in (None, policy), place == best
             x = np.arange(len(metrics)) + 0.02 * (place % 7 - 3)  # so that intervals stand beside each other
@@ -72,7 +73,7 @@ def plot_runs(
                 linestyle=style.linestyle,
                 marker=style.marker,
                 linewidth=3.5 if bold else 1.5,
-                label=f"_{policy}" if policy in named else policy,
+                label=f"_{policy}" if policy in named else short[policy],
                 zorder=zorder,
             )
             lows, highs = np.array([scale.height(scale.ends[:, place]) for scale in scales]).T
@@ -178,7 +179,7 @@ def plot_run_frontier(
         for policy, style in styles(known["policy"].astype(str)).items():
             own = (known["policy"].astype(str) == policy).to_numpy()
             _draw_bars(ax, known[own], cost, quality, style.color)
-            for filled, label in ((True, policy), (False, "_dominated")):
+            for filled, label in ((True, short_names([policy])[policy]), (False, "_dominated")):
                 rows = own & (efficient == filled)
                 draw_marks(ax, x[rows], y[rows], style, label, filled=filled)
         ax.plot([], [], "o", color="0.35", markerfacecolor="white", label="hollow: another run is\ncheaper and better")
