@@ -1,8 +1,8 @@
 """Figures as small pictures without letters and lists of what is written in them, and how far two pictures differ.
 
 Letters are drawn differently by every version of freetype, and the layout follows them: words are compared as words,
-and the picture is what is left of a figure without them, on Axes of fixed place. A dash of a thin line weighs no more in it
-than other antialiasing does, so the looks of lines are compared as words too.
+and the picture is what is left of a figure without them, on Axes of fixed place. A dash of a thin line weighs no more
+in it than other antialiasing does, so the looks of lines are compared as words too.
 """
 
 from __future__ import annotations

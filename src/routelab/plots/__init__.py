@@ -9,7 +9,7 @@ from routelab.plots.frontier import HULL, plot_frontier
 from routelab.plots.learning import plot_adaptation, plot_best_arm, plot_budgets, plot_regret
 from routelab.plots.live import plot_live
 from routelab.plots.off_policy import plot_estimators, plot_ranking
-from routelab.plots.places import plot_places
+from routelab.plots.regions import plot_places
 from routelab.plots.runs import plot_run_frontier, plot_runs
 from routelab.plots.shares import plot_importance, plot_shares
 from routelab.plots.tables import plot_drift, plot_load, plot_tasks

@@ -73,7 +73,6 @@ def plot_frontier(
             label = "size of a mark, % of a provider:\nprobability of being on the frontier"
             ax.scatter([], [], s=_DOT, color=INK, label=label)
         ax.margins(0.05, 0.09)  # room for the names below the lowest provider
-        ax.autoscale_view()
         cost_axis(ax)
         _plot_providers(ax, providers, chances)
         ax.set_ylabel("mean quality")

@@ -17,8 +17,9 @@ _FAR = 20.0  # height from which a name gets a line to its point
 def label_points(ax: Axes, x: Sequence[float], y: Sequence[float], names: Sequence[str]) -> None:
     """Write each name beside its point, at the free place that is nearest; a name further off gets a thin line.
 
-    Call it when the limits and scales of ``ax`` are set.
+    Call it when all is drawn and the scales of ``ax`` are set.
     """
+    ax.autoscale_view()
     figure = ax.get_figure(root=True)
     scale = 72.0 / figure.dpi if figure is not None else 1.0
     points = scale * np.asarray(ax.transData.transform(np.column_stack([x, y])))

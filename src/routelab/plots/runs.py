@@ -184,7 +184,6 @@ def plot_run_frontier(
                 draw_marks(ax, x[rows], y[rows], style, label, filled=filled)
         ax.plot([], [], "o", color="0.35", markerfacecolor="white", label="hollow: another run is\ncheaper and better")
         ax.margins(0.1, 0.12)
-        ax.autoscale_view()
         cost_axis(ax)
         names = list(map(str, known["run"]))
         shorter = short_names(names)

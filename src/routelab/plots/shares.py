@@ -34,7 +34,7 @@ def plot_shares(
         cost_weights: (s,) λ in quality per USD, ascending, the first may be 0.
         shares: (s, k), rows sum to 1.
         providers: names (k,).
-        n: requests that the shares are of; each border gets its 95 % interval. None draws none.
+        n: requests that the shares are of; each border gets bars, its 95 % intervals. None draws none.
         title: the finding; None tells who leads at the first λ and at the last.
         ax: drawn on; None makes a new figure.
     """
@@ -47,9 +47,11 @@ def plot_shares(
         for place, area in enumerate(areas):
             area.set_hatch(_HATCHES[(place + place // 10) % 10])  # another one when colours begin anew
         if n is not None:
-            for border in shares.cumsum(axis=1).T[:-1].clip(0.0, 1.0):
-                low, high = proportion_interval(border, n)
-                ax.fill_between(steps, 100.0 * low, 100.0 * high, color="black", alpha=0.3, linewidth=0)
+            apart = max(1, len(steps) // 8)
+            for place, border in enumerate(shares.cumsum(axis=1).T[:-1].clip(0.0, 1.0)):
+                at = steps[place % apart :: apart]  # not beside those of the border below
+                low, high = proportion_interval(border[at], n)
+                ax.vlines(at, 100.0 * low, 100.0 * high, color="black", linewidth=1.5)
         _name_areas(ax, shares, names)
         ticks = np.unique(np.linspace(0, len(steps) - 1, 7).round().astype(int))
         ax.set_xticks(ticks, [_short(cost_weights[tick]) for tick in ticks])
