@@ -6,9 +6,9 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
-from routelab.benchmark.figure import plot_benchmark
 from routelab.benchmark.harness import evaluate_table
 from routelab.benchmark.text import report_lines
+from routelab.plots import plot_benchmark
 from routelab.stages.benchmark import rows_of
 from tables import hard_and_easy, table_of, with_split
 
@@ -49,7 +49,7 @@ def test_the_title_of_the_figure_counts_runs_and_tells_leads_beyond_the_interval
     theirs = [(*run, "ridge", 0.2, 0.1, 0.3, -0.3) for *run, _, _ in runs]
     ax = plot_benchmark(pd.DataFrame([*ours, *theirs], columns=columns))
     expected = "forest: highest on 2 of 3 runs, ahead by more than the paired interval on 1"
-    assert ax.get_title(loc="left").endswith(expected)
+    assert ax.get_title(loc="left").replace("\n", " ").endswith(expected)
     bold = {cell.get_text().split("\n")[0] for cell in ax.texts if cell.get_weight() == "bold"}
     assert bold == {"+.30", "+.20"}  # +.10 is never the highest
     plt.close(ax.figure)

@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 
 from routelab import tracking
-from routelab.benchmark.figure import plot_benchmark
 from routelab.benchmark.harness import evaluate_table, read_table
 from routelab.benchmark.published import budget_rewards
 from routelab.benchmark.text import report_lines
 from routelab.errors import SourceError
 from routelab.params import Params
 from routelab.params_sections import BenchmarkRun
+from routelab.plots import plot_benchmark
 from routelab.stages.common import DATA, drawn, guarded, write_bytes, write_json
 from routelab.tables.table import PerformanceTable
 
