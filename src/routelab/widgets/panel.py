@@ -12,6 +12,8 @@ import ipywidgets
 from IPython import get_ipython
 
 _BLUE = "#0173b2"  # 4.5 : 1 against white and 3.8 : 1 against JupyterLab's dark ground
+# the handle of a slider shows no focus of its own
+_FOCUS = f"<style>.routelab-panel .noUi-handle:focus-visible{{outline:3px solid {_BLUE};outline-offset:2px}}</style>"
 _CELLS: dict[str, tuple[str, list[Panel]]] = {}  # notebook cell → its last execution, and what that made
 
 
@@ -22,7 +24,8 @@ class Panel(ipywidgets.VBox):
     """
 
     def __init__(self, *children: ipywidgets.Widget) -> None:
-        super().__init__(children)
+        super().__init__((*children, ipywidgets.HTML(_FOCUS, layout={"display": "none"})))
+        self.add_class("routelab-panel")
         cell, run = _execution()
         last, panels = _CELLS.get(cell, (run, []))
         if last != run:
