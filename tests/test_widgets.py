@@ -127,6 +127,14 @@ def test_examples_are_prompts_that_change_provider_and_are_escaped(curve, outcom
     assert "large → small" in shown.examples.value
     assert "<script" not in shown.examples.value
     assert "long " * 30 not in shown.examples.value
+    shown.slider.value = 0
+    assert "Were 1 USD worth less, no prompt would change provider" in shown.examples.value
+
+
+def test_examples_come_from_the_nearest_setting_that_changes_any(curve, outcomes) -> None:
+    twice = curve_of("oracle", np.array([0.0, 10.0, 11.0, 50.0]), curve.probabilities[[0, 1, 1, 2]], *outcomes)
+    shown = explorer(twice, outcomes, prompts=["why?"] * 400, start=10.0)
+    assert "worth more (λ = 50)" in shown.examples.value
 
 
 def test_a_hostile_name_is_escaped_everywhere(curve, outcomes) -> None:

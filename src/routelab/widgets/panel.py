@@ -82,6 +82,15 @@ def text(value: object, limit: int = 140) -> str:
     return escape(shorten(line, limit, placeholder="…") if " " in line[:limit].strip() else line[:limit])
 
 
+def digits(value: float) -> str:
+    """Three digits, thousands with a comma.
+
+    >>> digits(2618.3), digits(0.05512)
+    ('2,620', '0.0551')
+    """
+    return f"{float(f'{value:.3g}'):,g}"
+
+
 def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     """An HTML table of cells that are HTML already: the first column to the left, the others to the right."""
     cell = "<{0} style='text-align:{1};padding:1px 10px 1px 0;white-space:nowrap'>{2}</{0}>".format
@@ -97,7 +106,7 @@ def bar(share: float) -> str:
     """A bar of at most 120 pixels for a share in [0, 1], with the share in percent."""
     filled = f"<div style='width:{120.0 * share:.0f}px;height:0.8em;background:{_BLUE}'></div>"
     style = "display:inline-block;width:120px;border:1px solid var(--jp-border-color1,#888);vertical-align:middle"
-    return f"<div style='{style}'>{filled}</div> <span style='display:inline-block;width:3.2em'>{share:.1%}</span>"
+    return f"<div style='{style}'>{filled}</div> <span style='display:inline-block;width:3.6em'>{share:.1%}</span>"
 
 
 def spoken(html: str) -> str:
