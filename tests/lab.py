@@ -106,7 +106,10 @@ class Browsed:
 
 @contextmanager
 def browser(width: int = 1400, height: int = 1000, **context: Any) -> Iterator[Browsed]:
-    """A page of a headless Chromium with a profile of its own; ``context`` goes to playwright's ``new_context``."""
+    """A page of a headless Chromium with a profile of its own; ``context`` goes to playwright's ``new_context``.
+
+    One at a time: playwright's plain interface bears no second one; ``page.context.browser`` gives further contexts.
+    """
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:

@@ -15,7 +15,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import ipywidgets
-import nbformat
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -37,6 +36,7 @@ from routelab.providers import ProviderError
 from routelab.routers.online import RoutingResult
 from routelab.tables.synthetic import World
 from routelab.widgets import DecisionInspector, FrontierExplorer, LiveView, panel
+from widget_notebook import notebook
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 NAMES = ("lab/small", "lab/large")
@@ -127,6 +127,14 @@ def test_examples_are_prompts_that_change_provider_and_are_escaped(curve, outcom
     assert "large → small" in shown.examples.value
     assert "<script" not in shown.examples.value
     assert "long " * 30 not in shown.examples.value
+    shown.slider.value = 0
+    assert "Were 1 USD worth less, no prompt would change provider" in shown.examples.value
+
+
+def test_examples_come_from_the_nearest_setting_that_changes_any(curve, outcomes) -> None:
+    twice = curve_of("oracle", np.array([0.0, 10.0, 11.0, 50.0]), curve.probabilities[[0, 1, 1, 2]], *outcomes)
+    shown = explorer(twice, outcomes, prompts=["why?"] * 400, start=10.0)
+    assert "worth more (λ = 50)" in shown.examples.value
 
 
 def test_a_hostile_name_is_escaped_everywhere(curve, outcomes) -> None:
@@ -373,7 +381,7 @@ def in_a_cell(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 
 def test_running_a_cell_again_leaves_no_widget_figure_or_thread_behind(
-    in_a_cell, curve, outcomes, results, router
+    in_a_cell, curve, outcomes, results, router, monkeypatch
 ) -> None:
     figures: weakref.WeakSet[Figure] = weakref.WeakSet()
     begin = Figure.__init__
@@ -404,40 +412,6 @@ def test_two_widgets_of_one_cell_live_side_by_side(in_a_cell) -> None:
     in_a_cell("a", 2)
     LiveView()
     assert all(view.comm is None for view in both)
-
-
-NOTEBOOK = """
-import numpy as np
-from routelab import EpsilonGreedyPolicy, LLMRequest, OnlineMLRouter, KNNPolicy, simulated_providers
-from routelab.evaluation.curves import policy_curve
-from routelab.tables.synthetic import World
-from routelab.widgets import DecisionInspector, FrontierExplorer, LiveView
-world = World().generate(300, seed=0)
-router = OnlineMLRouter(simulated_providers(0), EpsilonGreedyPolicy(0.1, KNNPolicy()), db=DB, retrain_after=None)
-X = router.featurizer.transform(world.table.requests())
-quality, cost, names = world.expected_quality, world.expected_cost, world.table.providers
-router.policy.fit(X, quality, cost, providers=names)
-curve = policy_curve("nearest", router.policy.base, X, quality, cost, np.array([0.0, 10.0, 50.0, 1000.0]))
----
-explorer = FrontierExplorer(curve, names, quality, cost, prompts=world.table.prompts, start=10.0)
-explorer
----
-inspector = DecisionInspector(router.explain, "Say hello.")
-inspector
----
-with LiveView(names) as view:
-    for request in view.track(world.table.requests()[:60]):
-        view.add(await router.route_and_learn(request))
-"""
-
-
-def notebook() -> nbformat.NotebookNode:
-    """A small notebook with all three widgets."""
-    source = NOTEBOOK.replace("DB", "PerformanceDB('sqlite://')").replace(
-        "OnlineMLRouter,", "OnlineMLRouter, PerformanceDB,"
-    )
-    cells = [nbformat.v4.new_code_cell(cell.strip()) for cell in source.split("---")]
-    return nbformat.v4.new_notebook(cells=cells)
 
 
 def test_a_notebook_leaves_figures_where_no_kernel_runs() -> None:

@@ -64,19 +64,21 @@ def plot_decision(
     """
     names = [name.rsplit("/", 1)[-1] for name in providers]
     lead = utility[chosen] - np.delete(utility, chosen).max(initial=-np.inf)
-    told = f", {lead:+.3f} in utility against the next best" if np.isfinite(lead) else ""
+    finding = f"{names[chosen]} is chosen"
+    finding += f", {lead:+.3f} in utility against the next best" if np.isfinite(lead) else ""
     blue, orange = sns.color_palette(PALETTE)[0], sns.color_palette(PALETTE)[1]
     with theme():
         ax = new_axes(9.0, 0.42 * len(names) + 1.5) if ax is None else ax
         rows = np.arange(len(names))[::-1]
         for row, left, right in zip(rows, utility, quality, strict=True):
             ax.plot([left, right], [row, row], color="0.75", linewidth=1.5, zorder=1)
-        error = None if quality_se is None else 1.96 * quality_se
-        ax.errorbar(quality, rows, xerr=error, fmt="o", color=blue, capsize=3, label="quality\n(95 % interval)")
-        ax.plot(utility, rows, "D", color=orange, label="utility: quality less\nthe weight of cost")
+        error, sure = (None, "") if quality_se is None else (1.96 * quality_se, "\n(95 % interval)")
+        ax.errorbar(quality, rows, xerr=error, fmt="o", color=blue, capsize=3, label=f"quality{sure}")
+        told = "utility: quality less\nthe weight of cost"
+        ax.plot(utility, rows, "D", color=orange, markersize=8, zorder=1.5, label=told)
         ax.set_yticks(rows, [f"▶ {name}" if arm == chosen else name for arm, name in enumerate(names)])
         ax.set_ylim(-0.6, len(names) - 0.4)
         ax.set_xlabel("expected quality and utility")
-        ax.set_title(title or f"{names[chosen]} is chosen{told}", loc="left")
+        ax.set_title(title or finding, loc="left")
         ax.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=9)
     return ax

@@ -8,6 +8,7 @@ from typing import Any
 
 import ipywidgets
 import numpy as np
+from numpy.typing import NDArray
 
 from routelab import plots
 from routelab.arrays import Floats
@@ -16,7 +17,7 @@ from routelab.evaluation.bootstrap import Interval, percentile_interval
 from routelab.evaluation.curves import PolicyCurve
 from routelab.evaluation.frontier import curve_band, resampled_means
 from routelab.hull import upper_hull
-from routelab.widgets.panel import Panel, bar, spoken, table, text
+from routelab.widgets.panel import Panel, bar, digits, spoken, table, text
 
 _WIDTH, _HEIGHT = 7.2, 4.5  # of the picture, inches
 
@@ -25,7 +26,7 @@ class FrontierExplorer(Panel):
     """A slider over the settings of one policy's curve.
 
     It shows the setting on the cost–quality plane, what it costs and earns with 95 % intervals (bootstrap over the
-    prompts, computed once), the providers that answer, and prompts that change provider one step to either side.
+    prompts, computed once), the providers that answer, and prompts that would go elsewhere at a lower or a higher λ.
 
     Args:
         curve: of the policy, on n prompts under s settings of λ in ascending order.
@@ -57,7 +58,7 @@ class FrontierExplorer(Panel):
         quality: Floats,
         cost: Floats,
         *,
-        prompts: Sequence[str] | None = None,
+        prompts: Sequence[str] | NDArray[np.object_] | None = None,
         start: float | None = None,
         resamples: int = 500,
         seed: int = 0,
@@ -71,7 +72,8 @@ class FrontierExplorer(Panel):
                     f"FrontierExplorer: the curve has {shape[0]} prompts × {shape[1]} providers, {name} {size[0]} × "
                     f"{size[-1]}; give those that the curve was made on"
                 )
-        self._curve, self._prompts, self._names = curve, prompts, [name.rsplit("/", 1)[-1] for name in providers]
+        self._prompts: list[str] = [] if prompts is None else list(prompts)
+        self._curve, self._names = curve, [name.rsplit("/", 1)[-1] for name in providers]
         self._arms = curve.probabilities.argmax(axis=2)
         self._means = resampled_means(curve.outcomes, resamples, np.random.default_rng(seed))
         self._singles = np.column_stack([cost.mean(axis=0), quality.mean(axis=0)])
@@ -80,7 +82,7 @@ class FrontierExplorer(Panel):
         weights = curve.cost_weights
         first = len(weights) // 2 if start is None else int(np.abs(weights - start).argmin())
         self.slider = ipywidgets.SelectionSlider(
-            options=[(f"λ = {weight:.3g}", place) for place, weight in enumerate(weights)],
+            options=[(f"λ = {digits(weight)}", place) for place, weight in enumerate(weights)],
             value=first,
             description="What 1 USD is worth (λ)",
             tooltip="The weight of cost, in quality per USD: arrow keys move it by one setting",
@@ -148,10 +150,12 @@ class FrontierExplorer(Panel):
     def _lines(self, place: int) -> tuple[str, str, str]:
         """What the setting means, what it costs and earns, and whom it asks."""
         weight, (cost, quality) = self._curve.cost_weights[place], self.settings[place]
-        worth = f"1 USD per 1,000 requests is worth {weight / 1e3:.3g} of quality" if weight else "only quality counts"
+        worth = (
+            f"1 USD per 1,000 requests is worth {digits(weight / 1e3)} of quality" if weight else "only quality counts"
+        )
         shares = zip(self._names, self._curve.shares[place], strict=True)
         return (
-            f"{self._curve.name} at λ = {weight:.3g}: {worth}.",
+            f"{self._curve.name} at λ = {digits(weight)}: {worth}.",
             f"Quality {quality.estimate:.3f} (95 % interval {quality.low:.3f} to {quality.high:.3f}) for "
             f"{cost.estimate:.2f} USD per 1,000 requests ({cost.low:.2f} to {cost.high:.2f}).",
             f"Asked: {', '.join(f'{name} {share:.1%}' for name, share in shares)}.",
@@ -177,25 +181,26 @@ class FrontierExplorer(Panel):
         return f"<svg viewBox='{box}' style='{style}' role='img' aria-label='{text(label, 300)}'>{marks}</svg>"
 
     def _changes(self, place: int) -> str:
-        """Prompts that go elsewhere one setting to the left and to the right."""
-        if self._prompts is None:
+        """Prompts that go elsewhere at the nearest settings to the left and to the right where any does."""
+        if not self._prompts:
             return ""
-        told = []
-        for other, worth in ((place - 1, "less"), (place + 1, "more")):
-            if not 0 <= other < len(self.settings):
-                continue
-            moved = np.flatnonzero(self._arms[place] != self._arms[other])
-            count = f"{len(moved):,} of {len(self._prompts):,} prompts"
-            lead = (
-                f"Were 1 USD worth {worth} (λ = {self._curve.cost_weights[other]:.3g}), {count} would change provider"
-            )
-            told.append(f"<div><b>{lead}</b></div>")
-            rows = (
-                [text(self._prompts[row], 90), f"{self._name(place, row)} → {self._name(other, row)}"]
-                for row in moved[:3]
-            )
-            told.append(table(["such as", "provider"], rows) if len(moved) else "")
-        return f"<div style='line-height:1.5'>{''.join(told)}</div>"
+        sides = ((range(place - 1, -1, -1), "less"), (range(place + 1, len(self.settings)), "more"))
+        return "".join(self._change(place, others, worth) for others, worth in sides)
+
+    def _change(self, place: int, others: range, worth: str) -> str:
+        """The first of the ``others`` at which prompts change provider, their number, and three of them."""
+        arms = self._arms
+        other = next((other for other in others if (arms[other] != arms[place]).any()), None)
+        if other is None:
+            return f"<div><b>Were 1 USD worth {worth}, no prompt would change provider</b></div>"
+        moved = np.flatnonzero(arms[place] != arms[other])
+        count = f"{len(moved):,} of {arms.shape[1]:,} prompts"
+        at = f"λ = {digits(self._curve.cost_weights[other])}"
+        rows = (
+            [text(self._prompts[row], 90), f"{self._name(place, row)} → {self._name(other, row)}"] for row in moved[:3]
+        )
+        lead = f"Were 1 USD worth {worth} ({at}), {count} would change provider"
+        return f"<div style='line-height:1.5'><b>{lead}</b>{table(['such as', 'provider'], rows)}</div>"
 
     def _name(self, place: int, row: int) -> str:
         return text(self._names[self._arms[place, row]], 40)
@@ -209,8 +214,8 @@ class FrontierExplorer(Panel):
         cost, quality = self.settings[self.slider.value]
         reached = f"quality {quality.estimate:.3f} for {cost.estimate:.2f} USD per 1,000 requests"
         weight = self._curve.cost_weights[self.slider.value]
-        ax = self._plane(f"At λ = {weight:.3g} {self._curve.name} reaches {reached}")
+        ax = self._plane(f"At λ = {digits(weight)} {self._curve.name} reaches {reached}")
         one, other = ((each.estimate, each.low, each.high) for each in (cost, quality))
-        plots.mark_setting(ax, one, other, f"λ = {weight:.3g}, 95 % intervals")
+        plots.mark_setting(ax, one, other, f"λ = {digits(weight)}, 95 % intervals")
         ax.legend(loc="lower right", fontsize=9)
         return plots.png(ax)

@@ -26,6 +26,8 @@ _PAUSE_S = 0.25  # between two drawings
 _SHARE = 0.05  # of the time that may go into drawing
 _EVENTS = 5  # that are shown
 _MARKED = 4  # of them in the figure
+_RECENT = 200  # requests of the share now
+_WINDOW, _WINDOWS = 50, 40  # requests of a point of the small curves, and its points
 
 Step = TypeVar("Step")
 
@@ -135,17 +137,17 @@ class LiveView(Panel):
             [text(name, 40), bar(float(recent[tally.place])), _curve(windows[:, tally.place]), *tally.told()]
             for name, tally in self._tallies.items()
         ]
-        header = ["provider", "share of the last 200", "over time", "requests", "quality ± SE", "USD per 1,000"]
+        header = ["provider", f"share of the last {_RECENT}", "over time", "requests", "quality ± SE", "USD per 1,000"]
         self.shares.value = table(header, rows)
         self.news.value = "".join(f"<div>after {at:,}: {text(told)}</div>" for at, told in reversed(self._events))
         now = self._clock()
         self._next = now + max(_PAUSE_S, (now - began) / _SHARE)
 
     def _shares(self) -> tuple[Any, Any]:
-        """Share of each provider in the last 200 requests (k,), and in the last 40 windows of 50 (w, k)."""
-        size, done = len(self._tallies), len(self._arms) // 50 * 50
-        recent = np.bincount(self._arms[-200:], minlength=size) / max(1, len(self._arms[-200:]))
-        windows = np.array(self._arms[max(0, done - 2000) : done], dtype=int).reshape(-1, 50)
+        """Share of each provider in the latest requests (k,), and in the latest windows of them (w, k)."""
+        size, done = len(self._tallies), len(self._arms) // _WINDOW * _WINDOW
+        recent = np.bincount(self._arms[-_RECENT:], minlength=size) / max(1, len(self._arms[-_RECENT:]))
+        windows = np.array(self._arms[max(0, done - _WINDOW * _WINDOWS) : done], dtype=int).reshape(-1, _WINDOW)
         return recent, (windows[:, :, None] == np.arange(size)).mean(axis=1)
 
     def summary(self) -> str:
@@ -166,7 +168,7 @@ class LiveView(Panel):
             {"provider": pd.Categorical.from_codes(np.array(self._arms, dtype=int), pd.Index(list(self._tallies)))}
         )
         events = dict(list(self._events)[-_MARKED:])
-        window = max(50, len(self._arms) // 40)
+        window = max(10, len(self._arms) // _WINDOWS)
         most = served["provider"].mode()[0]
         title = f"{most} answered {np.mean(served['provider'] == most):.0%} of {len(served):,} requests"
         return plots.png(plots.plot_live(served, events, window=min(window, len(served)), title=title))

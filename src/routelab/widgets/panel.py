@@ -12,6 +12,8 @@ import ipywidgets
 from IPython import get_ipython
 
 _BLUE = "#0173b2"  # 4.5 : 1 against white and 3.8 : 1 against JupyterLab's dark ground
+# the handle of a slider shows no focus of its own
+_FOCUS = f"<style>.routelab-panel .noUi-handle:focus-visible{{outline:3px solid {_BLUE};outline-offset:2px}}</style>"
 _CELLS: dict[str, tuple[str, list[Panel]]] = {}  # notebook cell → its last execution, and what that made
 
 
@@ -22,7 +24,8 @@ class Panel(ipywidgets.VBox):
     """
 
     def __init__(self, *children: ipywidgets.Widget) -> None:
-        super().__init__(children)
+        super().__init__((*children, ipywidgets.HTML(_FOCUS, layout={"display": "none"})))
+        self.add_class("routelab-panel")
         cell, run = _execution()
         last, panels = _CELLS.get(cell, (run, []))
         if last != run:
@@ -79,6 +82,15 @@ def text(value: object, limit: int = 140) -> str:
     return escape(shorten(line, limit, placeholder="…") if " " in line[:limit].strip() else line[:limit])
 
 
+def digits(value: float) -> str:
+    """Three digits, thousands with a comma.
+
+    >>> digits(2618.3), digits(0.05512)
+    ('2,620', '0.0551')
+    """
+    return f"{float(f'{value:.3g}'):,g}"
+
+
 def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     """An HTML table of cells that are HTML already: the first column to the left, the others to the right."""
     cell = "<{0} style='text-align:{1};padding:1px 10px 1px 0;white-space:nowrap'>{2}</{0}>".format
@@ -94,7 +106,7 @@ def bar(share: float) -> str:
     """A bar of at most 120 pixels for a share in [0, 1], with the share in percent."""
     filled = f"<div style='width:{120.0 * share:.0f}px;height:0.8em;background:{_BLUE}'></div>"
     style = "display:inline-block;width:120px;border:1px solid var(--jp-border-color1,#888);vertical-align:middle"
-    return f"<div style='{style}'>{filled}</div> <span style='display:inline-block;width:3.2em'>{share:.1%}</span>"
+    return f"<div style='{style}'>{filled}</div> <span style='display:inline-block;width:3.6em'>{share:.1%}</span>"
 
 
 def spoken(html: str) -> str:
