@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from routelab import plots
+from routelab import FixedPolicy, Objective, Recommendation, RequestFeaturizer, plots
+from routelab.evaluation.bootstrap import Interval
 from routelab.evaluation.ope.places import Place
 
 POLICIES = ("forest", "thompson", "rule")
@@ -170,6 +171,37 @@ def best_arm(ax: Axes | None = None) -> Axes:
     return plots.plot_best_arm(frame.assign(best=rng.random(1200) < chance), limits={"what ε leaves": 0.92}, ax=ax)
 
 
+def decision(ax: Axes | None = None) -> Axes:
+    quality, utility = np.array([0.6, 0.8, 0.85]), np.array([0.59, 0.75, 0.55])
+    return plots.plot_decision(["small", "large", "frontier"], quality, utility, 1, quality_se=0.1 * quality, ax=ax)
+
+
+def recommendation(ax: Axes | None = None) -> Axes:
+    rng = np.random.default_rng(0)
+    settings = pd.DataFrame({"policy": "forest", "cost_weight": np.arange(12.0), "cost": np.geomspace(1e-2, 1e-3, 12)})
+    settings = settings.assign(difference=0.005 - 0.03 * rng.random(12) * np.linspace(0, 1, 12), se=0.004)
+    single = pd.DataFrame({"policy": ["always open/small", "always open/large"], "cost_weight": 0.0})
+    single = single.assign(cost=[8e-4, 1.1e-2], difference=[-0.045, 0.0], se=[0.005, 0.001])
+    advice = Recommendation(
+        table="mine.csv",
+        policy="forest",
+        baseline="open/large",
+        tolerance=0.01,
+        objective=Objective(cost_weight=4.0),
+        n_train=700,
+        n_eval=300,
+        saving=Interval(0.5, 0.4, 0.6),
+        quality_difference=Interval(-0.002, -0.008, 0.004),
+        cost=4.5e-3,
+        quality=0.9,
+        shares={"open/small": 0.4, "open/large": 0.6},
+        compared=pd.concat([single, settings], ignore_index=True),
+        fitted=FixedPolicy(),
+        featurizer=RequestFeaturizer(),
+    )
+    return plots.plot_recommendation(advice, ax=ax)
+
+
 REFERENCE = {"best mixture": {3e-5: 0.65, 5e-3: 0.8}, "published": {3e-5: 0.68, 1e-3: 0.8}}
 PHASES = [("normal", 0, 100), ("regression", 100, 200), ("recovery", 200, 300)]
 
@@ -180,6 +212,7 @@ FIGURES: dict[str, Callable[[Axes | None], Axes]] = {
     "best_arm": best_arm,
     "budgets": lambda ax: plots.plot_budgets(budgets(), reference=REFERENCE, ax=ax),
     "calibration": lambda ax: plots.plot_calibration(pairs(), ax=ax),
+    "decision": decision,
     "difference": lambda ax: plots.plot_difference(difference(), names=("forest", "rule"), ax=ax),
     "dominance": dominance,
     "drift": lambda ax: plots.plot_drift(worlds(), ax=ax),
@@ -191,6 +224,7 @@ FIGURES: dict[str, Callable[[Axes | None], Axes]] = {
     "load": lambda ax: plots.plot_load(busy(), ax=ax),
     "places": places,
     "ranking": lambda ax: plots.plot_ranking(ranking(), truth={"forest": 0.79, "rule": 0.52}, ax=ax),
+    "recommendation": recommendation,
     "regret": lambda ax: plots.plot_regret(over_steps("regret"), ax=ax),
     "run_frontier": lambda ax: plots.plot_run_frontier(runs(), ax=ax),
     "runs": lambda ax: plots.plot_runs(runs(), ["aiq", "quality", "cost_usd"], ax=ax),

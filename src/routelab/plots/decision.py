@@ -9,7 +9,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from routelab.plots.theme import PALETTE, new_axes, theme
+from routelab.plots.theme import PALETTE, entitle, legend_beside, new_axes, theme
 
 Triple = tuple[float, float, float]
 
@@ -79,6 +79,6 @@ def plot_decision(
         ax.set_yticks(rows, [f"▶ {name}" if arm == chosen else name for arm, name in enumerate(names)])
         ax.set_ylim(-0.6, len(names) - 0.4)
         ax.set_xlabel("expected quality and utility")
-        ax.set_title(title or finding, loc="left")
-        ax.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=9)
+        entitle(ax, title or finding)
+        legend_beside(ax)
     return ax

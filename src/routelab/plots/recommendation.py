@@ -9,7 +9,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 
-from routelab.plots.theme import PALETTE, cost_axis, new_axes, theme
+from routelab.plots.theme import INK, PALETTE, cost_axis, entitle, legend_beside, new_axes, theme
 
 if TYPE_CHECKING:
     from routelab.benchmark.recommendation import Recommendation
@@ -67,13 +67,13 @@ def plot_recommendation(advice: Recommendation, *, title: str | None = None, ax:
             zorder=6,
             label="the same on\nfresh prompts",
         )
-        ax.axhline(0.0, color="0.3", linewidth=1.0)
-        ax.axhline(-advice.tolerance, color="0.3", linewidth=1.0, linestyle="--", label="tolerance")
+        ax.axhline(0.0, color=INK, linewidth=1.0)
+        ax.axhline(-advice.tolerance, color=INK, linewidth=1.0, linestyle="--", label="tolerance")
         cost_axis(ax)
         ax.set_ylim(bottom=floor)
         ax.set_ylabel("mean quality less that of the baseline")
-        ax.set_title(title or advice.verdict, loc="left", wrap=True)
-        ax.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+        entitle(ax, title or advice.verdict)
+        legend_beside(ax)
     return ax
 
 
