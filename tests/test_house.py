@@ -38,7 +38,7 @@ ROOMS = [
     "metrics params_sections served_policy abtest",
     "params_live",
     "params",
-    "benchmark",
+    "benchmark cards",
     "ope_cli db_cli",
     "tracking widgets notebook",
     "collecting proxy",
