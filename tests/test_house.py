@@ -43,7 +43,7 @@ ROOMS = [
     "tracking widgets notebook",
     "collecting proxy",
     "collect_cli proxy_cli",
-    "stages cli",
+    "stages cli reference",
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(ROOMS) for room in rooms.split()}
 
