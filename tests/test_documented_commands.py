@@ -19,6 +19,7 @@ import typer
 import yaml
 
 from recipes import ROOT, blocks
+from routelab.benchmark.text import _HEADER
 from routelab.cli import app
 
 PAGES = [ROOT / "README.md", ROOT / "data" / "README.md"]
@@ -107,3 +108,9 @@ def test_the_table_that_the_readme_shows_is_a_table(tmp_path: Path) -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     (tmp_path / "mine.csv").write_text(next(block.text for block in blocks(text) if block.language == "csv"))
     assert (PerformanceTable.read(tmp_path / "mine.csv").n, PerformanceTable.read(tmp_path / "mine.csv").k) == (2, 2)
+
+
+def test_the_readme_explains_the_columns_that_evaluate_prints() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8").split("| column | |")[1].split("\n\n")[0]
+    told = {name.strip() for line in text.splitlines()[2:] for name in line.split("|")[1].split(",")}
+    assert told == set(_HEADER) - {"policy", "AIQ"}
