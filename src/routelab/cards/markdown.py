@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 _NUMERIC = re.compile(r"[-−–\d][\d.,e+-]*(?: .*)?")
-_NOTHING = 1e-12  # what is left of a difference of equal sums
+_NOTHING = 1e-9  # what is left of a difference of equal sums
 
 
 def number(value: float | None) -> str:

@@ -163,14 +163,20 @@ def _calibration(found: Found) -> Iterator[str]:
 
 def _control(found: Found) -> str:
     """What is captured where outcomes or features are shuffled against the prompts."""
-    shuffles = found.controls["shuffles"]
-    told = [
-        f"with {what} shuffled against the prompts it captures {number(found.controls[what]['mean'])} "
-        f"(standard error {number(found.controls[what]['standard_error'])}), and the interval excludes 0 in "
-        f"{found.controls[what]['excluding_zero']} of {shuffles}"
-        for what in ("outcomes", "features")
+    controls, shuffles = found.controls, found.controls["shuffles"]
+    rows = [
+        (
+            f"{what} of other prompts",
+            number(controls[what]["mean"]),
+            number(controls[what]["standard_error"]),
+            f"{controls[what]['excluding_zero']} of {shuffles}",
+            should,
+        )
+        for what, should in (("outcomes", "0: there is nothing to learn"), ("features", "0 or less: it is misled"))
     ]
-    return f"Over {shuffles} shuffles, {'; '.join(told)}. Nothing is to be found there."
+    header = ("it is given", "mean gap captured", "standard error", "intervals without 0", "should be")
+    told = f"{shuffles} shuffles, {controls['n_train']:,} training prompts; by chance, one interval in twenty lacks 0."
+    return f"{told}\n\n{table(header, rows)}"
 
 
 def _limits(found: Found) -> Iterator[str]:
