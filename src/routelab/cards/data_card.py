@@ -33,6 +33,7 @@ _SAME = 1e-3  # relative: a cost that prices explain
 def data_card(data: PerformanceTable, source: Source | None = None) -> str:
     """The card of ``data`` as Markdown; ``source`` is its entry in the registry, None for a table of one's own.
 
+    >>> import pandas as pd
     >>> frame = pd.DataFrame({"prompt_id": ["a", "a"], "provider": ["small", "large"], "prompt": ["Hi", "Hi"],
     ...                       "quality": [0.5, 1.0], "cost_usd": [0.001, 0.02]})
     >>> print(data_card(PerformanceTable.from_frame(frame, origin="mine.csv")).splitlines()[0])
