@@ -6,7 +6,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 LIVE := $(addprefix tests/benchmarks/test_,faults.py durability.py collect_kills.py proxy_fuzz.py grading.py \
 	live_overhead.py openai_speed.py proxy_speed.py notebook_canary.py)
 
-.PHONY: repro test lab ui lint study speed peers benchmark
+.PHONY: repro test lab ui docs lint study speed peers benchmark
 
 repro: .venv/.ready
 	@# a downloaded archive has no .git, and DVC must be told so
@@ -21,6 +21,9 @@ lab: .venv/.ready
 
 ui: .venv/.ready
 	routelab ui
+
+docs: .venv/.ready
+	python -m routelab.reference build/docs
 
 lint: .venv/.ready
 	ruff check .

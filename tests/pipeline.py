@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from routelab.cards.data_card import data_card
 from routelab.stages.common import write_bytes
 from routelab.tables.synthetic import World
 from routelab.tables.table import PerformanceTable
@@ -25,6 +26,7 @@ STAGES = (
     "evaluate",
     "pareto",
     "controls",
+    "model_card",
     "ab_test",
     "off_policy",
 )
@@ -123,7 +125,9 @@ def write_own_tables(folder: Path) -> None:
     gaps = gaps[rng.random(len(gaps)) > 0.03].replace({"task": {"code": "a//b?", "chat": ".."}})
     textless = gaps[["prompt_id", "provider", "quality", "cost_usd"]].assign(x_size=gaps["input_tokens"].to_numpy())
     for name, frame in (("gaps", gaps), ("textless", textless)):
-        PerformanceTable.from_frame(frame).write(folder / "data" / "collected" / f"{name}.parquet")
+        table = PerformanceTable.from_frame(frame, origin=name)
+        table.write(folder / "data" / "collected" / f"{name}.parquet")
+        write_bytes(folder / "data" / "reports" / name / "data_card.md", data_card(table).encode())
 
 
 def run_pipeline(folder: Path) -> Pipeline:

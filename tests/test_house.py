@@ -38,12 +38,12 @@ ROOMS = [
     "metrics params_sections served_policy abtest",
     "params_live",
     "params",
-    "benchmark",
+    "benchmark cards",
     "ope_cli db_cli recommend_cli",
     "tracking widgets notebook",
     "collecting proxy",
     "collect_cli proxy_cli",
-    "stages cli",
+    "stages cli reference",
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(ROOMS) for room in rooms.split()}
 

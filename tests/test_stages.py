@@ -38,6 +38,7 @@ from routelab.stages.common import rounded, stage
 from routelab.stages.controls import controls
 from routelab.stages.evaluate import evaluate
 from routelab.stages.featurize import featurize
+from routelab.stages.model_card import model_card
 from routelab.stages.off_policy import off_policy
 from routelab.stages.pareto import pareto
 from routelab.stages.train_bandit import train_bandit
@@ -50,7 +51,7 @@ WORK = {
     work.__name__: work
     for work in (
         *(collect, featurize, train_forest, train_bandit, evaluate, pareto, controls),
-        *(ab_test, off_policy),
+        *(model_card, ab_test, off_policy),
     )
 }
 
@@ -194,6 +195,21 @@ FAILURES: dict[str, tuple[str, Callable[[Path], None], str]] = {
         r"outcomes.npz is damaged .*remove it",
     ),
     "empty curves": ("pareto", cut(f"{DATA('reports')}/outcomes.npz", 0.0), r"outcomes.npz is damaged .*remove it"),
+    "cut report of the card": (
+        "model_card",
+        cut(f"{DATA('reports')}/controls.json", 0.5),
+        r"controls.json is damaged .*`dvc repro -f controls@synthetic`",
+    ),
+    "other report of the card": (
+        "model_card",
+        write(f"{DATA('reports')}/controls.json", b"{}"),
+        r"in data/reports/synthetic is damaged .*'shuffles'.*dvc repro -f",
+    ),
+    "no report of the card": (
+        "model_card",
+        remove(f"{DATA('reports')}/forest.json"),
+        r"forest.json is missing; run `d",
+    ),
     "other curves": ("pareto", forget_an_evaluation_prompt, r"outcomes.npz is damaged .*-f evaluate@synthetic`"),
     "a folder": (
         "pareto",

@@ -1,0 +1,1 @@
+"""Cards: short pages in Markdown on what a table holds, and on what a router trained on it can do."""
