@@ -20,6 +20,29 @@ from routelab.stages.common import models, read_curve, read_splits, reports, sta
 TRAINED = ("forest", "forest-classifier", "epsilon-greedy", "thompson")
 
 
+def _finding(source: str, name: str, scores: dict[str, Any]) -> str:
+    """A run's description: what was found, for people."""
+    gap = scores["hull_gap_captured"]
+    if gap["estimate"] is None:
+        return f"**{name}** on {source}: no policy could do better than a mixture of fixed providers."
+    return (
+        f"**{name}** captures **{gap['estimate']:.2f}** [{gap['low']:.2f}, {gap['high']:.2f}] of what an oracle gains on "
+        f"{source} over the best mixture of fixed providers (95 % interval over prompts that it did not see)."
+    )
+
+
+def _said(source: str, report: dict[str, Any]) -> str:
+    """One line for who runs the stage."""
+    gaps = {name: scores["hull_gap_captured"] for name, scores in report["policies"].items() if name != "oracle"}
+    known = {name: gap for name, gap in gaps.items() if gap["estimate"] is not None}
+    if not known:
+        return f"{source}: {len(gaps)} policies on {report['n_eval']} prompts; there was no gap to capture"
+    best = max(known, key=lambda name: known[name]["estimate"])
+    gap = known[best]
+    told = f"{gap['estimate']:.2f} [{gap['low']:.2f}, {gap['high']:.2f}]"
+    return f"{source}: {len(gaps)} policies on {report['n_eval']} prompts; {best} captures most of the hull gap, {told}"
+
+
 def evaluate(source: str, params: Params) -> None:
     """Score the trained policies, and opponents fitted here, on the evaluation split."""
     train, everything = read_splits(source)
@@ -67,9 +90,11 @@ def evaluate(source: str, params: Params) -> None:
     write_json(reports(source) / "evaluation.json", report)
     for name, scores in report["policies"].items():
         with tracking.run("evaluate", source, name, params.seed, params.evaluation.model_dump()):
-            flat = tracking.flatten(scores)
-            tracking.log_metrics({key: value for key, value in flat.items() if isinstance(value, float)})
+            tracking.log_metrics(tracking.named_scores(scores))
             tracking.log_files(reports(source) / "evaluation.json")
+            tracking.log_outcomes(runs[name].outcomes, held.quality, held.cost, cost_weight_sweep(train.cost, settings))
+            tracking.describe(_finding(source, name, scores))
+    print(_said(source, report))
 
 
 if __name__ == "__main__":
