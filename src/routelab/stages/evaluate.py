@@ -15,7 +15,7 @@ from routelab.evaluation.frontier import Candidates
 from routelab.params import Params
 from routelab.policies import POLICIES, load_policy
 from routelab.policies.objective import cost_weight_sweep
-from routelab.stages.common import models, read_curve, read_splits, reports, stage, write_bytes, write_json
+from routelab.stages.common import models, progress, read_curve, read_splits, reports, stage, write_bytes, write_json
 
 TRAINED = ("forest", "forest-classifier", "epsilon-greedy", "thompson")
 
@@ -26,8 +26,8 @@ def _finding(source: str, name: str, scores: dict[str, Any]) -> str:
     if gap["estimate"] is None:
         return f"**{name}** on {source}: no policy could do better than a mixture of fixed providers."
     return (
-        f"**{name}** captures **{gap['estimate']:.2f}** [{gap['low']:.2f}, {gap['high']:.2f}] of what an oracle gains on "
-        f"{source} over the best mixture of fixed providers (95 % interval over prompts that it did not see)."
+        f"**{name}** captures **{gap['estimate']:.2f}** [{gap['low']:.2f}, {gap['high']:.2f}] of what an oracle gains "
+        f"on {source} over the best mixture of fixed providers (95 % interval over prompts that it did not see)."
     )
 
 
@@ -53,7 +53,7 @@ def evaluate(source: str, params: Params) -> None:
     settings = params.evaluation.settings
     runs: dict[str, Run] = {}
     left_out: dict[str, str] = {}
-    for name in POLICIES:
+    for name in progress(POLICIES, "policies"):
         reason = why_left_out(name, len(train.providers), len(train.X) + len(everything.X))
         if reason is not None:
             left_out[name] = reason

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -143,8 +144,6 @@ def _paired(first: Mapping[str, ArrayLike], second: Mapping[str, ArrayLike]) -> 
     fitted = cross_fit(curves, *providers, rng, _RESAMPLES, _PARTITIONS, cost_weights=first["cost_weights"])
     lead = fitted.aiq["b"] - fitted.aiq["a"]
     found = {"aiq": percentile_interval(lead[0], lead[1:])}
-    try:
+    with suppress(RoutelabError):  # no gap to capture
         found["hull_gap_captured"] = fitted.paired_difference("b", "a")
-    except RoutelabError:  # no gap to capture
-        pass
     return found
