@@ -46,7 +46,7 @@ def off_policy(source: str, params: Params) -> None:
         ranked = rank(log, targets, estimator=_RANKED_BY, predictions=predictions, **asked)
     truth = {metric: truths(policies, held, metric, objective) for metric in ("quality", "cost", "utility")}
     figure = drawn(plots.plot_estimators(frame, metric="utility", truth=truth["utility"]))
-    told = {
+    told: dict[str, Any] = {
         "cost_weight": settings.cost_weight,
         "exploration": settings.exploration,
         "decisions": n,
