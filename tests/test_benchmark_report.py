@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
-from routelab.benchmark.figure import plot_benchmark
+from routelab.plots import plot_benchmark
 from routelab.benchmark.harness import evaluate_table
 from routelab.benchmark.text import report_lines
 from routelab.stages.benchmark import rows_of

@@ -65,7 +65,7 @@ def test_a_figure_before_anything_is_known_is_drawn_all_the_same(sequence: pd.Da
 
 def test_it_is_drawn_on_the_axes_given_and_is_the_same_png_each_time(tmp_path: Path, sequence: pd.DataFrame) -> None:
     given = new_axes()
-    assert plot_sequence(sequence, given, title="forest wins") is given
+    assert plot_sequence(sequence, ax=given, title="forest wins") is given
     assert given.get_title(loc="left") == "forest wins"
     first, second = (save_figure(plot_sequence(sequence), tmp_path / name).read_bytes() for name in ("a.png", "b.png"))
     assert first == second

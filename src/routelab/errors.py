@@ -35,3 +35,7 @@ class ExperimentError(RoutelabError):
 
 class OffPolicyError(RoutelabError):
     """A log cannot be read for off-policy evaluation, or does not support the question asked of it."""
+
+
+class FigureError(RoutelabError):
+    """A figure was asked for of a table that lacks a column or has no rows."""

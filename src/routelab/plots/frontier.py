@@ -6,20 +6,24 @@ from collections.abc import Mapping
 from itertools import pairwise
 
 import numpy as np
-import seaborn as sns
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from routelab.hull import upper_hull
-from routelab.plots.theme import PALETTE, cost_axis, new_axes, theme
+from routelab.plots.inputs import short_names
+from routelab.plots.labels import label_points
+from routelab.plots.lines import draw_marks
+from routelab.plots.theme import INK, Style, cost_axis, entitle, legend_beside, new_axes, styles, theme
 
-Colour = tuple[float, float, float]
-_MARKERS = "osD^vPX*<>"
 HULL = "best mixture of fixed providers"
+_GREY = (0.45, 0.45, 0.45)
 _DOT = 80.0  # area of a dot of probability 1, in points
+_PLAIN = 0.3  # probability at which dots are drawn where none is told
+
+Floats = NDArray[np.float64]
 
 
-def _mixtures(points: NDArray[np.float64]) -> NDArray[np.float64]:
+def _mixtures(points: Floats) -> Floats:
     """Points in order of cost with the random mixtures between them: straight in USD, so bent on a log axis."""
     ordered = points[np.argsort(points[:, 0], kind="stable")]
     share = np.linspace(0.0, 1.0, 30)[:, None]
@@ -28,12 +32,12 @@ def _mixtures(points: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def plot_frontier(
-    curves: Mapping[str, NDArray[np.float64]],
+    curves: Mapping[str, Floats],
     providers: Mapping[str, tuple[float, float]],
     *,
     captured: Mapping[str, tuple[float, float, float]] | None = None,
-    bands: Mapping[str, NDArray[np.float64]] | None = None,
-    chances: Mapping[str, NDArray[np.float64]] | None = None,
+    bands: Mapping[str, Floats] | None = None,
+    chances: Mapping[str, Floats] | None = None,
     title: str | None = None,
     ax: Axes | None = None,
 ) -> Axes:
@@ -43,68 +47,98 @@ def plot_frontier(
         curves: policy → (s, 2) mean cost in USD and mean quality per setting.
         providers: provider → (mean cost in USD, mean quality).
         captured: policy → hull gap captured (estimate, low, high), shown in the legend.
-        bands: policy (or ``HULL``) → (g, 3) cost in USD, low and high quality of its curve there.
+        bands: policy (or ``HULL``) → (g, 3) cost in USD, low and high quality of its curve there; of a provider, or of
+            a policy that is one point, (1, 3).
         chances: policy → (s,) probability of each setting to be on the frontier, the size of its dot; provider →
             (1,), written beside its name.
-        title: the finding.
+        title: the finding; None tells the policy that captures most, or that of the highest quality.
         ax: drawn on; None makes a new figure.
     """
+    bands, chances = bands or {}, chances or {}
     with theme():
         ax = new_axes() if ax is None else ax
-        singles = np.array(list(providers.values()))
-        hull = _mixtures(singles[upper_hull(singles[:, 0], singles[:, 1])])
-        ax.plot(hull[:, 0] * 1e3, hull[:, 1], color="0.45", linestyle="--", label=HULL)
-        colours = dict(zip(curves, sns.color_palette(PALETTE, len(curves)), strict=True))
-        for name, (cost, low, high) in {name: band.T for name, band in (bands or {}).items()}.items():
-            colour = colours.get(name, (0.45, 0.45, 0.45))
-            ax.fill_between(cost * 1e3, low, high, color=colour, alpha=0.18, linewidth=0)
+        singles = np.array(list(providers.values())).reshape(-1, 2)
+        if len(singles):
+            hull = _mixtures(singles[upper_hull(singles[:, 0], singles[:, 1])])
+            ax.plot(hull[:, 0] * 1e3, hull[:, 1], color=_GREY, linestyle=(0, (6, 2)), linewidth=1.2, label=HULL)
+        look = styles(curves)
+        for name, band in bands.items():
+            _plot_band(ax, band, look[name].color if name in look else _GREY)
         for name, points in curves.items():
             label = name
             if captured and name in captured:
                 label += "\n{:+.2f} of the gap [{:+.2f}, {:+.2f}]".format(*captured[name])
-            _plot_policy(ax, points, colours[name], label, (chances or {}).get(name, np.full(len(points), 0.2)))
-        _plot_providers(ax, providers, chances or {})
+            _plot_policy(ax, points, look[name], label, chances.get(name, np.full(len(points), _PLAIN)))
         if chances:
-            label = "size of a dot, % of a provider:\nprobability of being on the frontier"
-            ax.scatter([], [], s=_DOT, color="0.3", label=label)
-        cost_axis(ax)
+            label = "size of a mark, % of a provider:\nprobability of being on the frontier"
+            ax.scatter([], [], s=_DOT, color=INK, label=label)
         ax.margins(0.05, 0.09)  # room for the names below the lowest provider
+        ax.autoscale_view()
+        cost_axis(ax)
+        _plot_providers(ax, providers, chances)
         ax.set_ylabel("mean quality")
-        ax.set_title(title or "Cost and quality of policies and single providers", loc="left")
-        ax.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=9, labelspacing=0.9)
+        entitle(ax, title or _finding(curves, captured or {}))
+        legend_beside(ax)
     return ax
 
 
-def _plot_policy(
-    ax: Axes, points: NDArray[np.float64], colour: Colour, label: str, chances: NDArray[np.float64]
-) -> None:
-    """A line through the settings with a dot for each, or a cross for a policy that has only one."""
+def _plot_band(ax: Axes, band: Floats, colour: tuple[float, float, float]) -> None:
+    """Low to high quality along a curve, or at its one point."""
+    cost, low, high = band.T
+    if len(band) == 1:
+        ax.vlines(cost * 1e3, low, high, color=colour, linewidth=2.0, alpha=0.7)
+    else:
+        ax.fill_between(cost * 1e3, low, high, color=colour, alpha=0.18, linewidth=0)
+
+
+def _plot_policy(ax: Axes, points: Floats, style: Style, label: str, chances: Floats) -> None:
+    """A line through the settings with a mark for each, or one large mark for a policy that has only one."""
     if len(np.unique(points.round(12), axis=0)) == 1:
         cost, quality = points[0]
         # above the mark of the provider that it may equal
-        ax.plot(cost * 1e3, quality, "X", color=colour, label=label, markersize=9, zorder=6)
+        draw_marks(ax, [cost * 1e3], [quality], style, label)
         return
     path = _mixtures(points)
-    ax.plot(path[:, 0] * 1e3, path[:, 1], color=colour, label=label, linewidth=2.0)
+    dollars, heights = path.T * [[1e3], [1.0]]
+    ax.plot(
+        dollars,
+        heights,
+        color=style.color,
+        linestyle=style.linestyle,
+        linewidth=2.0,
+        marker=style.marker,
+        markevery=[],
+        label=label,
+    )
     area = _DOT * np.maximum(chances, 0.05)
-    ax.scatter(points[:, 0] * 1e3, points[:, 1], s=area, color=colour, linewidth=0, zorder=3)
+    ax.scatter(points[:, 0] * 1e3, points[:, 1], s=area, color=style.color, marker=style.marker, linewidth=0, zorder=3)
 
 
-def _plot_providers(
-    ax: Axes, providers: Mapping[str, tuple[float, float]], chances: Mapping[str, NDArray[np.float64]]
-) -> None:
-    """Single providers as grey marks with the last part of their names, written where there is room."""
-    middle = np.median([cost for cost, _ in providers.values()])
-    for marker, (name, (cost, quality)) in zip(_MARKERS * 9, providers.items(), strict=False):
-        ax.scatter(cost * 1e3, quality, color="0.3", marker=marker, s=65, zorder=5)
-        left = cost > middle
-        ax.annotate(
-            name.rsplit("/", 1)[-1] + (f", {chances[name].item():.0%}" if name in chances else ""),
-            (cost * 1e3, quality),
-            xytext=(-4 if left else 7, -15),
-            textcoords="offset points",
-            ha="right" if left else "left",
-            fontsize=9,
-            zorder=6,
-            bbox={"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.7},
-        )
+def _plot_providers(ax: Axes, providers: Mapping[str, tuple[float, float]], chances: Mapping[str, Floats]) -> None:
+    """Single providers as hollow diamonds with their names."""
+    if not providers:
+        return
+    costs, qualities = np.array(list(providers.values())).T
+    ax.scatter(costs * 1e3, qualities, facecolor="white", edgecolor="0.15", linewidth=1.6, marker="D", s=50, zorder=5)
+    shorter = short_names(providers)
+    names = [shorter[name] + (f", {chances[name].item():.0%}" if name in chances else "") for name in providers]
+    label_points(ax, list(costs * 1e3), list(qualities), names)
+
+
+def _finding(curves: Mapping[str, Floats], captured: Mapping[str, tuple[float, float, float]]) -> str:
+    """The policy that captures most of the gap, or else the point of the highest quality.
+
+    >>> _finding({}, {"forest": (0.25, 0.1, 0.4), "oracle": (1.0, 1.0, 1.0)})
+    'forest captures +0.25 of the gap to the oracle [+0.10, +0.40]'
+    >>> _finding({"forest": np.array([[0.001, 0.9], [0.0005, 0.7]])}, {})
+    'forest reaches the highest quality, 0.900 for 1 USD per 1,000 requests'
+    """
+    learned = {name: gap for name, gap in captured.items() if name != "oracle"}
+    if learned:
+        best = max(learned, key=lambda name: learned[name][0])
+        return "{} captures {:+.2f} of the gap to the oracle [{:+.2f}, {:+.2f}]".format(best, *learned[best])
+    if not curves:
+        return "Cost and quality of single providers"
+    best = max(curves, key=lambda name: float(curves[name][:, 1].max()))
+    cost, quality = curves[best][curves[best][:, 1].argmax()]
+    return f"{best} reaches the highest quality, {quality:.3f} for {1e3 * cost:.3g} USD per 1,000 requests"

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 
-from routelab.plots.theme import new_axes, theme
+from routelab.plots.inputs import need, short_names
+from routelab.plots.lines import draw_line, proportion_interval
+from routelab.plots.theme import INK, entitle, legend_beside, new_axes, styles, theme
 
 
 def plot_live(
@@ -21,39 +22,40 @@ def plot_live(
 ) -> Axes:
     """Share of the requests that each provider answered, in windows, with what happened meanwhile.
 
-    A share p of n requests is drawn with its standard error, sqrt(p(1 - p)/n).
-
     Args:
         served: a row per request in its order, column ``provider``; names in the order of the legend if categorical.
+            Each share has its 95 % interval.
         events: number of requests before it → what happened.
         window: requests.
-        title: the finding.
+        title: the finding; None tells who was asked most.
         ax: drawn on; None makes a new figure.
     """
+    need(served, "provider")
     with theme():
         ax = new_axes() if ax is None else ax
-        middle = served.reset_index().index // window * window + window / 2
-        counts = pd.crosstab(middle, served["provider"], dropna=False)
-        asked = counts.sum(axis=1)
-        colours, dashes = sns.color_palette(n_colors=counts.shape[1]), ("-", "--", "-.", ":")
-        for place, (name, count) in enumerate(counts.items()):
-            share = count / asked
-            error = (share * (1.0 - share) / asked) ** 0.5
-            style = {"color": colours[place], "label": str(name)}
-            ax.plot(share.index, share, linestyle=dashes[place % 4], marker="os^Dv"[place % 5], markersize=4, **style)
-            ax.fill_between(share.index, share - error, share + error, color=colours[place], alpha=0.2, linewidth=0)
+        middle = served.reset_index(drop=True).index // window * window + window / 2
+        counts = pd.crosstab(middle, served["provider"].to_numpy(), dropna=False)
+        if isinstance(served["provider"].dtype, pd.CategoricalDtype):
+            counts = counts.reindex(columns=served["provider"].cat.categories, fill_value=0)
+        asked, names = counts.sum(axis=1), short_names(counts.columns)
+        for place, (name, style) in enumerate(styles(names).items()):
+            share = counts[name] / asked
+            draw_line(ax, share.index, share, style, names[name], proportion_interval(share, asked), place)
         for number, told in (events or {}).items():
-            ax.axvline(number, color="0.3", linestyle=":")
+            ax.axvline(number, color=INK, linestyle=":")
             ax.annotate(
                 told,
                 (number, 1.0),
                 xycoords=("data", "axes fraction"),
                 xytext=(4, -14),
                 textcoords="offset points",
-                color="0.25",
+                color="0.2",
+                bbox={"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.7},
             )
         ax.set(xlabel=f"requests (windows of {window})", ylabel="share of the requests", ylim=(0.0, 1.0))
         ax.set_xlim(0.0, float(asked.index.max()) + window / 2)
-        ax.set_title(title or "Who is asked, as it happens", loc="left")
-        ax.legend(title=None, loc="center left", bbox_to_anchor=(1.0, 0.5))
+        most = counts.sum()
+        told = f"{names[str(most.idxmax())]} is asked most, {most.max() / most.sum():.0%} of {most.sum():,} requests"
+        entitle(ax, title or told)
+        legend_beside(ax)
     return ax

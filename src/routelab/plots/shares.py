@@ -9,8 +9,14 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
+from scipy import stats
 
-from routelab.plots.theme import PALETTE, new_axes, theme
+from routelab.plots.inputs import short_names
+from routelab.plots.lines import proportion_interval
+from routelab.plots.theme import INK, PALETTE, entitle, legend_beside, new_axes, theme
+
+_HATCHES = ("", "//", "..", "\\\\", "xx", "--", "oo", "||", "++", "**")
+_WIDE = 12.0  # percent of the requests that a name in its own area asks for
 
 
 def plot_shares(
@@ -18,6 +24,7 @@ def plot_shares(
     shares: NDArray[np.float64],
     providers: Sequence[str],
     *,
+    n: int | None = None,
     title: str | None = None,
     ax: Axes | None = None,
 ) -> Axes:
@@ -27,22 +34,54 @@ def plot_shares(
         cost_weights: (s,) λ in quality per USD, ascending, the first may be 0.
         shares: (s, k), rows sum to 1.
         providers: names (k,).
-        title: the finding.
+        n: requests that the shares are of; each border gets its 95 % interval. None draws none.
+        title: the finding; None tells who leads at the first λ and at the last.
         ax: drawn on; None makes a new figure.
     """
+    names = list(short_names(providers).values())
     with theme():
         ax = new_axes() if ax is None else ax
         steps = np.arange(len(cost_weights))
-        ax.stackplot(steps, *(100.0 * shares.T), labels=providers, colors=sns.color_palette(PALETTE, len(providers)))
+        look = {"colors": sns.color_palette(PALETTE, len(names)), "edgecolor": "white", "linewidth": 0.8}
+        areas = ax.stackplot(steps, *(100.0 * shares.T), labels=names, **look)
+        for place, area in enumerate(areas):
+            area.set_hatch(_HATCHES[(place + place // 10) % 10])  # another one when colours begin anew
+        if n is not None:
+            for border in shares.cumsum(axis=1).T[:-1].clip(0.0, 1.0):
+                low, high = proportion_interval(border, n)
+                ax.fill_between(steps, 100.0 * low, 100.0 * high, color="black", alpha=0.3, linewidth=0)
+        _name_areas(ax, shares, names)
         ticks = np.unique(np.linspace(0, len(steps) - 1, 7).round().astype(int))
         ax.set_xticks(ticks, [_short(cost_weights[tick]) for tick in ticks])
-        ax.set_xlim(0, len(steps) - 1)
+        ax.set_xlim(0, max(len(steps) - 1, 1))
         ax.set_ylim(0, 100)
         ax.set_xlabel("λ, the price on cost (quality per USD; 0, then logarithmic)")
         ax.set_ylabel("share of requests (%)")
-        ax.set_title(title or "As cost weighs more, cheaper providers take over", loc="left")
-        ax.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+        entitle(ax, title or _leaders(cost_weights, shares, names))
+        legend_beside(ax, upwards=True)
     return ax
+
+
+def _name_areas(ax: Axes, shares: NDArray[np.float64], names: Sequence[str]) -> None:
+    """Write the name of a provider where its area is highest, if it fits there."""
+    bottom = shares.cumsum(axis=1) - shares
+    for place, name in enumerate(names):
+        step = int(shares[:, place].argmax())
+        if 100.0 * shares[step, place] >= _WIDE and 0.15 < step / max(len(shares) - 1, 1) < 0.85:
+            y = 100.0 * (bottom[step, place] + shares[step, place] / 2.0)
+            box = {"boxstyle": "square,pad=0.2", "facecolor": "white", "edgecolor": "none", "alpha": 0.8}
+            ax.text(step, y, name, ha="center", va="center", fontsize=9, bbox=box)
+
+
+def _leaders(cost_weights: Sequence[float], shares: NDArray[np.float64], names: Sequence[str]) -> str:
+    """Who answers most at both ends.
+
+    >>> _leaders([0.0, 10.0], np.array([[0.2, 0.8], [1.0, 0.0]]), ["small", "large"])
+    'large answers 80% at λ = 0, small 100% at λ = 10'
+    """
+    first, last = shares[0].argmax(), shares[-1].argmax()
+    begin = f"{names[first]} answers {shares[0, first]:.0%} at λ = {_short(cost_weights[0])}"
+    return f"{begin}, {names[last]} {shares[-1, last]:.0%} at λ = {_short(cost_weights[-1])}"
 
 
 def plot_importance(
@@ -57,27 +96,32 @@ def plot_importance(
 
     Args:
         names: (p,) columns of the featurizer.
-        importance: (p,) shares that sum to 1.
+        importance: (p,) shares that sum to 1; or (t, p), those of each tree, whose mean gets its 95 % interval.
         top: bars drawn.
-        title: the finding.
+        title: the finding; None tells the first feature.
         ax: drawn on; None makes a new figure.
     """
     dimensions = sum(name.startswith("embedding_") for name in names)
-    frame = pd.DataFrame({"feature": list(names), "importance": importance})
-    frame["feature"] = frame["feature"].str.replace(
-        r"^embedding_\d+$", f"text embedding ({dimensions} columns)", regex=True
-    )
-    grouped = frame.groupby("feature", as_index=False)[["importance"]].sum()
-    leading = grouped.sort_values(["importance", "feature"], ascending=[False, True]).head(top)
-    first, share = leading.iloc[0]
+    told = pd.Series(list(names)).str.replace(r"^embedding_\d+$", f"text embedding ({dimensions} columns)", regex=True)
+    trees = pd.DataFrame(np.atleast_2d(importance).T).groupby(told.to_numpy()).sum()
+    grouped = pd.DataFrame({"mean": trees.mean(axis=1), "error": trees.sem(axis=1)}).rename_axis("feature")
+    leading = grouped.reset_index().sort_values(["mean", "feature"], ascending=[False, True]).head(top)
+    half = stats.t.ppf(0.975, max(trees.shape[1] - 1, 1)) * leading["error"]
+    place = np.arange(len(leading))
     with theme():
         ax = new_axes(height=0.32 * len(leading) + 1.6) if ax is None else ax
-        sns.barplot(leading, x="importance", y="feature", color=sns.color_palette(PALETTE)[0], ax=ax)
-        ax.bar_label(ax.containers[0], fmt="{:.1%}", padding=4, fontsize=9)  # type: ignore[arg-type]
+        ax.barh(place, leading["mean"], color=sns.color_palette(PALETTE)[0], xerr=half.fillna(0.0), ecolor=INK)
+        for at, mean, error in zip(place, leading["mean"], half.fillna(0.0), strict=True):
+            spot = (mean + error, at)
+            ax.annotate(f"{mean:.1%}", spot, xytext=(4, 0), textcoords="offset points", va="center", fontsize=9)
+        ax.set_yticks(place, list(short_names(leading["feature"]).values()))
+        ax.invert_yaxis()
+        ax.grid(visible=False, axis="y")
         ax.margins(x=0.12)
         ax.set_xlabel("share of the impurity decrease")
         ax.set_ylabel("")
-        ax.set_title(title or f"{first}: {share:.0%} of the trees' decrease of impurity", loc="left")
+        first, share = leading.iloc[0][["feature", "mean"]]
+        entitle(ax, title or f"{first}: {share:.0%} of the trees' decrease of impurity")
     return ax
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from routelab import tracking
-from routelab.benchmark.figure import plot_benchmark
+from routelab.plots import plot_benchmark
 from routelab.benchmark.harness import evaluate_table, read_table
 from routelab.benchmark.published import budget_rewards
 from routelab.benchmark.text import report_lines

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 
-from routelab import plots
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from routelab.plots.inputs import need
+from routelab.plots.theme import entitle, new_axes, theme
 
 _EDGE = 0.3  # colour is full from here on: what falls below does harm, how much does not matter
 _UNSCORED = ("oracle", "best-single")  # 1 by definition, and a single point
 
 
-def plot_benchmark(rows: pd.DataFrame, *, ours: str = "forest") -> Axes:
+def plot_benchmark(
+    rows: pd.DataFrame, *, ours: str = "forest", title: str | None = None, ax: Axes | None = None
+) -> Axes:
     """Hull gap captured with its 95 % interval by policy and table, the highest of each table in bold.
 
     Args:
         rows: columns ``table``, ``split``, ``repeats``, ``policy``, ``gap``, ``low``, ``high``, and
             ``difference_low`` of the interval of the lead over the strongest other; a gap may be NaN.
         ours: the policy whose rank the title tells.
+        title: the finding; None counts the runs on which ``ours`` leads.
+        ax: drawn on; None makes a new figure.
     """
+    need(rows, "table", "split", "repeats", "policy", "gap", "low", "high", "difference_low")
     known = rows[~rows["policy"].isin(_UNSCORED) & rows["gap"].notna()]
     keys = zip(known["table"], known["split"], known["repeats"], strict=True)
     cells = zip(known["gap"], known["low"], known["high"], strict=True)
@@ -39,15 +41,16 @@ def plot_benchmark(rows: pd.DataFrame, *, ours: str = "forest") -> Axes:
     clear = int((known.loc[known["policy"] == ours, "difference_low"] > 0.0).sum())
     values = gaps.to_numpy()
     highest = values == np.nanmax(values, axis=0)
-    with plots.theme():
-        ax = plots.new_axes(width=1.25 * values.shape[1] + 2.2, height=0.52 * len(values) + 1.4)
-        ax.imshow(values, cmap="RdBu", vmin=-_EDGE, vmax=_EDGE, aspect="auto")
+    with theme():
+        ax = new_axes(width=1.25 * values.shape[1] + 2.2, height=0.52 * len(values) + 1.4) if ax is None else ax
+        # light to dark, so that it reads in grey too
+        ax.imshow(values, cmap="YlGnBu", vmin=-_EDGE, vmax=_EDGE, aspect="auto")
         for row, column in np.argwhere(~np.isnan(values)):
             ax.text(
                 column,
                 row,
                 texts.iloc[row, column],
-                color="white" if abs(values[row, column]) > 0.6 * _EDGE else "0.15",
+                color="white" if values[row, column] > 0.1 * _EDGE else "0.1",
                 weight="bold" if highest[row, column] else "normal",
                 fontsize=8.5,
                 ha="center",
@@ -56,12 +59,11 @@ def plot_benchmark(rows: pd.DataFrame, *, ours: str = "forest") -> Axes:
         ax.set_xticks(range(values.shape[1]), gaps.columns, fontsize=9)
         ax.set_yticks(range(len(values)), gaps.index, fontsize=9)
         ax.grid(visible=False)
-        ax.set_title(
+        told = (
             f"Hull gap captured, 0 = best fixed mixture, 1 = oracle. {ours}: highest on {leads} of {values.shape[1]} "
-            f"runs, ahead by more than the paired interval on {clear}",
-            loc="left",
-            fontsize=11,
+            f"runs, ahead by more than the paired interval on {clear}"
         )
+        entitle(ax, title or told)
     return ax
 
 
