@@ -10,6 +10,7 @@ import pandas as pd
 from routelab import tracking
 from routelab.benchmark.runs import Run, run_policy, why_left_out
 from routelab.benchmark.scores import Trial, score
+from routelab.evaluation.bootstrap import bootstrap_mean
 from routelab.evaluation.crossfit import cross_fit
 from routelab.evaluation.frontier import Candidates
 from routelab.params import Params
@@ -18,6 +19,14 @@ from routelab.policies.objective import cost_weight_sweep
 from routelab.stages.common import models, progress, read_curve, read_splits, reports, stage, write_bytes, write_json
 
 TRAINED = ("forest", "forest-classifier", "epsilon-greedy", "thompson")
+
+
+def _point(run: Run, params: Params) -> dict[str, Any]:
+    """Mean quality and cost where quality alone counts, with intervals over prompts: one point per run."""
+    setting, resamples = int(run.cost_weights.argmin()), params.sized(params.evaluation.resamples)
+    outcomes = {"quality": run.outcomes.quality, "cost_usd": run.outcomes.cost}
+    rng = np.random.default_rng(params.seed)
+    return {name: bootstrap_mean(each[:, setting], resamples, rng).as_dict() for name, each in outcomes.items()}
 
 
 def _finding(source: str, name: str, scores: dict[str, Any]) -> str:
@@ -90,7 +99,7 @@ def evaluate(source: str, params: Params) -> None:
     write_json(reports(source) / "evaluation.json", report)
     for name, scores in report["policies"].items():
         with tracking.run("evaluate", source, name, params.seed, params.evaluation.model_dump()):
-            tracking.log_metrics(tracking.named_scores(scores))
+            tracking.log_metrics(tracking.named_scores(scores | _point(runs[name], params)))
             tracking.log_files(reports(source) / "evaluation.json")
             tracking.log_outcomes(runs[name].outcomes, held.quality, held.cost, cost_weight_sweep(train.cost, settings))
             tracking.describe(_finding(source, name, scores))

@@ -68,7 +68,7 @@ def log_outcomes(outcomes: Curve, quality: Floats, cost: Floats, cost_weights: F
 
 
 def compare(a: str | Mapping[str, Any], b: str | Mapping[str, Any]) -> pd.DataFrame:
-    """What run ``b`` reached less what ``a`` did, metric by metric.
+    """What run ``a`` reached less what ``b`` did, metric by metric.
 
     ``hull_gap_captured`` and ``aiq`` of two runs of the stage ``evaluate`` on the same prompts have 95 % intervals
     from a bootstrap that draws the same prompts for both. No other difference has one, and ``why`` says so: single
@@ -79,7 +79,8 @@ def compare(a: str | Mapping[str, Any], b: str | Mapping[str, Any]) -> pd.DataFr
         b: the other one.
 
     Returns:
-        Indexed by metric: ``a``, ``b``, ``difference``, ``low``, ``high``, and ``why`` there is no interval.
+        ``metric``, ``a``, ``b``, ``difference``, ``low``, ``high``, and ``why`` there is no interval; those with one
+        first.
 
     Raises:
         RoutelabError: there is no such run, they have no metric in common, or the store cannot be used.
@@ -93,17 +94,16 @@ def compare(a: str | Mapping[str, Any], b: str | Mapping[str, Any]) -> pd.DataFr
     paired = {} if why else _paired(*(arrays for arrays in kept if arrays is not None))
     rows = []
     for metric in (name for name in values[0] if name in values[1] and not name.endswith(("_low", "_high"))):
-        before, after = (found[metric] for found in values)
+        mine, other = (found[metric] for found in values)
         told = why or ("" if metric in paired else "logged as one number for all prompts")
         interval = paired.get(metric)
         bounds = (interval.low, interval.high) if interval else (None, None)
-        rows.append((metric, before, after, after - before, *bounds, told))
+        rows.append((metric, mine, other, mine - other, *bounds, told))
     if not rows:
         raise RoutelabError(f"{pair[0].info.run_name!r} and {pair[1].info.run_name!r} have no metric in common")
     columns = ["metric", "a", "b", "difference", "low", "high", "why"]
     table = pd.DataFrame(rows, columns=columns).astype({"low": float, "high": float})
-    order = table["low"].isna()
-    return table.loc[order.sort_values(kind="stable").index].set_index("metric")
+    return table.sort_values("low", key=pd.isna, kind="stable", ignore_index=True)
 
 
 def _kept_outcomes(run: Run) -> dict[str, NDArray[Any]] | None:
@@ -132,7 +132,7 @@ def _why_unpaired(pair: tuple[Run, Run], kept: list[dict[str, NDArray[Any]] | No
 
 
 def _paired(first: Mapping[str, ArrayLike], second: Mapping[str, ArrayLike]) -> dict[str, Interval]:
-    """Differences second − first on the same resamples of the same prompts."""
+    """Differences first − second on the same resamples of the same prompts."""
     import numpy as np
 
     from routelab.evaluation.bootstrap import percentile_interval
@@ -142,8 +142,8 @@ def _paired(first: Mapping[str, ArrayLike], second: Mapping[str, ArrayLike]) -> 
     providers = first["provider_quality"], first["provider_cost"]
     rng = np.random.default_rng(0)
     fitted = cross_fit(curves, *providers, rng, _RESAMPLES, _PARTITIONS, cost_weights=first["cost_weights"])
-    lead = fitted.aiq["b"] - fitted.aiq["a"]
+    lead = fitted.aiq["a"] - fitted.aiq["b"]
     found = {"aiq": percentile_interval(lead[0], lead[1:])}
     with suppress(RoutelabError):  # no gap to capture
-        found["hull_gap_captured"] = fitted.paired_difference("b", "a")
+        found["hull_gap_captured"] = fitted.paired_difference("a", "b")
     return found

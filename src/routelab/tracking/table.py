@@ -167,6 +167,7 @@ def _experiment_row(row: dict[str, str], commit: str, scores: dict[str, Any]) ->
         "experiment_commit": commit,
         "params_changed": json.dumps({name: value for name, value in now.items() if before.get(name) != value}),
         **numbers,
+        "started": None,
         "status": "DVC only",
     }
 
@@ -186,7 +187,7 @@ def _ordered(table: pd.DataFrame) -> list[str]:
     """Columns in the order that ``runs`` promises, without those that are empty."""
     names = [str(name) for name in table]
     params = [name for name in names if name.startswith("params.")]
-    differing = [name for name in params if len(table[name].map(str).unique()) > 1]
+    differing = [name for name in params if len(table[name].dropna().map(str).unique()) > 1]
     ends = [*_WHO, *_WHEN, *_WHERE, *params]
     metrics = [name for name in names if name not in ends]
     told = [*_WHO, *differing, *metrics, *_WHEN, *(name for name in params if name not in differing), *_WHERE]

@@ -17,7 +17,7 @@ _NOTE = """\
 Each run is one stage on one source for one policy. Open a view with the button **Views**:
 
 - **Policies compared**: every policy on prompts that none of them saw. *hull_gap_captured* is 0 for the best mixture
-  of fixed providers and 1 for an oracle; `_low` and `_high` bound its 95 % interval. Runs whose intervals overlap
+  of fixed providers and 1 for an oracle, *quality* and *cost_usd* are where quality alone counts; `_low` and `_high` bound its 95 % interval. Runs whose intervals overlap
   widely do not differ: `routelab.tracking.compare(a, b)` says how surely two of them do.
 - **Training**: settings, figures and the model of each trained policy.
 - **Learning online**: what policies earned while prices, providers and feedback changed under them.
@@ -35,8 +35,8 @@ def experiment_tags() -> dict[str, str]:
         START: _view(
             "Policies compared",
             "tags.stage = 'evaluate'",
-            [gap, *bounds, "cost_save", "perf_gain"],
-            [_card("BAR", gap), _scatter("cost_save", gap), _card("BAR", "cost_save"), _card("BAR", "aiq")],
+            [gap, *bounds, "cost_save", "quality", "cost_usd"],
+            [_card("BAR", gap), _scatter("cost_usd", "quality"), _card("BAR", "cost_save"), _card("BAR", "aiq")],
         ),
         "training": _view(
             "Training",
