@@ -17,8 +17,8 @@ _NOTE = """\
 Each run is one stage on one source for one policy. Open a view with the button **Views**:
 
 - **Policies compared**: every policy on prompts that none of them saw. *hull_gap_captured* is 0 for the best mixture
-  of fixed providers and 1 for an oracle, *quality* and *cost_usd* are where quality alone counts; `_low` and `_high` bound its 95 % interval. Runs whose intervals overlap
-  widely do not differ: `routelab.tracking.compare(a, b)` says how surely two of them do.
+  of fixed providers and 1 for an oracle; *quality* and *cost_usd* are those where quality alone counts; `_low` and
+  `_high` bound 95 % intervals. `routelab.tracking.compare(a, b)` says how surely two runs differ.
 - **Training**: settings, figures and the model of each trained policy.
 - **Learning online**: what policies earned while prices, providers and feedback changed under them.
 
