@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
+import psutil
 import pytest
 
 from pipeline import Pipeline, environment, new_project
@@ -230,7 +231,27 @@ def test_ui_serves_the_runs_of_the_project_on_this_machine_only(pipeline: Pipeli
         assert json.loads(found)["experiment"]["name"] == "routelab"
         with socket.socket() as elsewhere, pytest.raises(OSError, match="refused"):
             elsewhere.connect(("127.0.0.2", port))
+        processes = [server.pid, *(child.pid for child in psutil.Process(server.pid).children(recursive=True))]
+        assert len(processes) <= 3
+        taken = subprocess.run(
+            [ROUTELAB, "ui", "--port", str(port)], cwd=project, env=environment(), capture_output=True
+        )
+        assert taken.returncode == 1
+        told = f"routelab: 127.0.0.1:{port} cannot be listened on (Address already in use); give another with --port\n"
+        assert taken.stderr.decode() == told
     finally:
-        os.killpg(server.pid, signal.SIGTERM)
+        os.killpg(server.pid, signal.SIGINT)  # as Ctrl-C does
         server.wait(timeout=20)
-    assert f"MLflow UI: http://127.0.0.1:{port}" in (tmp_path / "server.log").read_text()
+    assert server.returncode == 0
+    assert not [pid for pid in processes if psutil.pid_exists(pid)]
+    said = (tmp_path / "server.log").read_text()
+    assert f"MLflow UI: http://127.0.0.1:{port}/#/experiments/1/runs?viewStateShareKey=policies" in said
+
+
+def test_ui_without_runs_says_how_to_make_some(tmp_path: Path) -> None:
+    project = new_project(tmp_path / "project")
+    done = subprocess.run([ROUTELAB, "ui"], cwd=project, env=environment(), capture_output=True, text=True)
+    assert done.returncode == 1
+    assert (
+        done.stderr == f"routelab: there are no runs yet ({project / 'mlflow.db'} is missing); run `dvc repro` first\n"
+    )

@@ -111,7 +111,8 @@ def test_mlflow_stays_in_tracking_and_drawing_in_plots() -> None:
 
 def test_only_providers_and_downloads_open_connections() -> None:
     network = importers("pooch", "requests", "urllib.request", "http", "httpx", "aiohttp", "socket", "openai")
-    assert {name for name in network if not name.startswith("providers/")} == {"tables/sources.py"}
+    listening = {"tracking/ui.py"}  # takes its port before it imports for seconds
+    assert {name for name in network if not name.startswith("providers/")} == {"tables/sources.py"} | listening
 
 
 def test_nothing_pickles() -> None:

@@ -61,7 +61,7 @@ def test_the_winner_serves_the_loser_waits_and_one_call_rolls_back(uris: dict[st
 def test_a_model_is_registered_once_however_it_is_named(uris: dict[str, str]) -> None:
     import mlflow
 
-    runs = tracking.runs().set_index("tags.policy")["run_id"]
+    runs = tracking.runs(stage="train").set_index("policy")["run_id"]
     first = tracking.promote(f"runs:/{runs['nano']}/policy", uris["large"], name="again")
     assert tracking.promote(uris["large"], uris["nano"], name="again") == {
         "champion": first["challenger"],

@@ -64,8 +64,17 @@ def test_outside_a_project_there_is_no_store(tmp_path: Path, monkeypatch: pytest
         tracking.runs()
 
 
+def logged() -> pd.DataFrame:
+    """All runs as MLflow tells them."""
+    import mlflow
+
+    tracking.use_store()
+    found: pd.DataFrame = mlflow.search_runs(search_all_experiments=True)
+    return found
+
+
 def synthetic_runs() -> pd.DataFrame:
-    runs = tracking.runs()
+    runs = logged()
     return runs[runs["tags.source"] == "synthetic"]
 
 
@@ -85,7 +94,7 @@ def test_every_run_is_flat_finished_and_tagged(project: Path) -> None:
     assert set(runs["tags.seed"]) == {"0"}
     assert set(runs["tags.git_commit"]) == {"unknown"}
     assert set(runs["tags.dvc_experiment"]) == {"workspace"}
-    assert run_of("train_forest", "forest")["tags.mlflow.runName"] == "synthetic · forest · train_forest"
+    assert run_of("train_forest", "forest")["tags.mlflow.runName"] == "forest · synthetic · train_forest"
 
 
 def test_a_training_run_holds_params_metrics_per_setting_and_task_data_and_figures(project: Path) -> None:
@@ -186,7 +195,7 @@ def test_a_model_of_a_table_without_text_takes_its_own_features(
     import mlflow
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", pipeline.other_store)
-    runs = tracking.runs()
+    runs = logged()
     row = runs[(runs["tags.source"] == "textless") & (runs["tags.policy"] == "forest")].iloc[-1]
     model = mlflow.pyfunc.load_model(f"runs:/{row['run_id']}/policy")
     sizes = [3.0, 400.0, 9000.0]
@@ -223,7 +232,7 @@ def test_an_experiment_in_dvcs_copy_logs_into_the_project_under_its_own_name(
     with tracking.run("try", "none", "forest", 3, {"forest": {"n_estimators": 7}}) as run_id:
         tracking.log_metrics({"quality": 0.5})
     monkeypatch.chdir(project)
-    runs = tracking.runs().set_index("run_id")
+    runs = logged().set_index("run_id")
     row = runs.loc[run_id]
     assert row["tags.dvc_experiment"] == "bold-moth"
     assert (row["params.forest.n_estimators"], row["metrics.quality"], row["tags.seed"]) == ("7", 0.5, "3")
@@ -247,14 +256,14 @@ def test_metrics_of_odd_task_names_and_more_than_one_batch_survive(project: Path
 def test_a_run_that_fails_is_marked_as_failed(project: Path) -> None:
     with pytest.raises(KeyError), tracking.run("try", "failing", "forest", 0, {}) as run_id:
         raise KeyError("on purpose")
-    assert tracking.runs().set_index("run_id").loc[run_id, "status"] == "FAILED"
+    assert logged().set_index("run_id").loc[run_id, "status"] == "FAILED"
 
 
 def test_the_commit_is_that_of_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert tracking.git_commit() == "unknown"
     git = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org"]
-    names = ("params.yaml", "dvc.lock", "data/report.json")
+    names = ("params.yaml", "dvc.lock", "data/report.json", "policy.py")
     (tmp_path / "data").mkdir()
     for name in names:
         Path(name).write_text("one")
@@ -262,10 +271,11 @@ def test_the_commit_is_that_of_the_working_folder(tmp_path: Path, monkeypatch: p
         subprocess.run([*git, *command], check=True, capture_output=True)
     head = subprocess.run(["git", "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
     assert tracking.git_commit() == head
-    for name in ("data/report.json", "dvc.lock", "untracked.txt"):  # what the pipeline writes, and strangers
+    # what the pipeline writes, strangers, and what is told by itself
+    for name in ("data/report.json", "dvc.lock", "params.yaml", "untracked.txt"):
         Path(name).write_text("two")
     assert tracking.git_commit() == head
-    Path("params.yaml").write_text("two")
+    Path("policy.py").write_text("two")
     monkeypatch.chdir(tmp_path / "data")
     assert tracking.git_commit() == f"{head}-dirty"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -192,17 +191,13 @@ def ope(
 
 @app.command()
 def ui(
-    port: Annotated[int, typer.Option(help="Port on this machine.")] = 5000,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on this machine; 0 takes a free one.")] = 5000,
     host: Annotated[str, typer.Option(help="Address to listen on; the default is this machine only.")] = "127.0.0.1",
 ) -> None:
     """Open the MLflow UI on the project's runs."""
-    from routelab.tracking import use_store
+    from routelab.tracking.ui import serve_ui
 
-    # the job workers of the server are not needed to look at runs: up in 5 s with 2 processes, not 12 s with 10
-    os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
-    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", use_store()]
-    typer.echo(f"MLflow UI: http://{host}:{port}  (stop with Ctrl-C)")
-    os.execv(sys.executable, [*command, "--workers", "1", "--host", host, "--port", str(port)])
+    serve_ui(host, port)
 
 
 app.command()(recommend)

@@ -69,6 +69,7 @@ def ab_test(source: str, params: Params) -> None:
             found = {"difference": result.difference, "low": result.low, "high": result.high}
             tracking.log_metrics({f"{result.variant}/{result.metric}/{name}": value for name, value in found.items()})
         tracking.log_files(reports(source) / "ab_test.json", reports(source) / "ab_test.png")
+        print(f"{source}: {title}")
         if report.verdict.variant is not None:
             promote(source, policies[report.verdict.variant], policies[plan.control])
 

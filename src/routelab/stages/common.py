@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
+from tqdm import tqdm
 
 from routelab.errors import RoutelabError
 from routelab.evaluation.curves import PolicyCurve
@@ -32,6 +33,7 @@ __all__ = [
     "guarded",
     "models",
     "point_metrics",
+    "progress",
     "read_arrays",
     "read_curve",
     "read_splits",
@@ -45,6 +47,7 @@ __all__ = [
     "written",
 ]
 DATA = Path("data")
+T = TypeVar("T")
 
 
 def collected(source: str) -> Path:
@@ -101,6 +104,11 @@ def point_metrics(curve: PolicyCurve, tasks: NDArray[np.str_]) -> dict[str, Floa
         if task:
             series[f"quality/{task}"] = curve.outcomes.quality[tasks == task].mean(axis=0)
     return series
+
+
+def progress(items: Iterable[T], what: str, total: int | None = None) -> Iterable[T]:
+    """``items`` with a bar on a terminal's stderr, and none elsewhere."""
+    return tqdm(items, what, total, leave=False, disable=None)
 
 
 def guarded(work: Callable[[Params], None]) -> None:

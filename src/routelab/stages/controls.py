@@ -17,7 +17,7 @@ from routelab.evaluation.split import Split
 from routelab.params import Params
 from routelab.policies import ForestPolicy, load_policy
 from routelab.policies.objective import cost_weight_sweep
-from routelab.stages.common import models, read_splits, reports, stage, write_json
+from routelab.stages.common import models, progress, read_splits, reports, stage, write_json
 
 
 def summary(intervals: list[Interval]) -> dict[str, Any]:
@@ -81,7 +81,9 @@ def controls(source: str, params: Params) -> None:
     others = [rng.permutation(len(held.X)) for _ in shuffles]
     curves = [policy_curve("", fitted, held.X[order], held.quality, held.cost, sweep).outcomes for order in others]
     report = {
-        "outcomes": summary([of_strangers(few, everything, settings, order, params) for order in orders]),
+        "outcomes": summary(
+            [of_strangers(few, everything, settings, order, params) for order in progress(orders, "shuffles")]
+        ),
         "features": summary(captured(curves, held.quality, held.cost, sweep, params)),
     }
     counts = {"table": source, "shuffles": len(shuffles), "n_train": len(few.X), "n_eval": len(held.X)}
@@ -90,6 +92,10 @@ def controls(source: str, params: Params) -> None:
         for name, found in report.items():
             tracking.log_metrics({f"{name}/{key}": found[key] for key in ("mean", "standard_error", "excluding_zero")})
         tracking.log_files(reports(source) / "controls.json")
+    told = ", ".join(
+        f"{found['mean']:+.3f} ± {2 * found['standard_error']:.3f} ({name})" for name, found in report.items()
+    )
+    print(f"{source}: hull gap captured where nothing is to be learned: {told}")
 
 
 if __name__ == "__main__":

@@ -10,14 +10,46 @@ import pandas as pd
 from routelab import tracking
 from routelab.benchmark.runs import Run, run_policy, why_left_out
 from routelab.benchmark.scores import Trial, score
+from routelab.evaluation.bootstrap import bootstrap_mean
 from routelab.evaluation.crossfit import cross_fit
 from routelab.evaluation.frontier import Candidates
 from routelab.params import Params
 from routelab.policies import POLICIES, load_policy
 from routelab.policies.objective import cost_weight_sweep
-from routelab.stages.common import models, read_curve, read_splits, reports, stage, write_bytes, write_json
+from routelab.stages.common import models, progress, read_curve, read_splits, reports, stage, write_bytes, write_json
 
 TRAINED = ("forest", "forest-classifier", "epsilon-greedy", "thompson")
+
+
+def _point(run: Run, params: Params) -> dict[str, Any]:
+    """Mean quality and cost where quality alone counts, with intervals over prompts: one point per run."""
+    setting, resamples = int(run.cost_weights.argmin()), params.sized(params.evaluation.resamples)
+    outcomes = {"quality": run.outcomes.quality, "cost_usd": run.outcomes.cost}
+    rng = np.random.default_rng(params.seed)
+    return {name: bootstrap_mean(each[:, setting], resamples, rng).as_dict() for name, each in outcomes.items()}
+
+
+def _finding(source: str, name: str, scores: dict[str, Any]) -> str:
+    """A run's description: what was found, for people."""
+    gap = scores["hull_gap_captured"]
+    if gap["estimate"] is None:
+        return f"**{name}** on {source}: no policy could do better than a mixture of fixed providers."
+    return (
+        f"**{name}** captures **{gap['estimate']:.2f}** [{gap['low']:.2f}, {gap['high']:.2f}] of what an oracle gains "
+        f"on {source} over the best mixture of fixed providers (95 % interval over prompts that it did not see)."
+    )
+
+
+def _said(source: str, report: dict[str, Any]) -> str:
+    """One line for who runs the stage."""
+    gaps = {name: scores["hull_gap_captured"] for name, scores in report["policies"].items() if name != "oracle"}
+    known = {name: gap for name, gap in gaps.items() if gap["estimate"] is not None}
+    if not known:
+        return f"{source}: {len(gaps)} policies on {report['n_eval']} prompts; there was no gap to capture"
+    best = max(known, key=lambda name: known[name]["estimate"])
+    gap = known[best]
+    told = f"{gap['estimate']:.2f} [{gap['low']:.2f}, {gap['high']:.2f}]"
+    return f"{source}: {len(gaps)} policies on {report['n_eval']} prompts; {best} captures most of the hull gap, {told}"
 
 
 def evaluate(source: str, params: Params) -> None:
@@ -30,7 +62,7 @@ def evaluate(source: str, params: Params) -> None:
     settings = params.evaluation.settings
     runs: dict[str, Run] = {}
     left_out: dict[str, str] = {}
-    for name in POLICIES:
+    for name in progress(POLICIES, "policies"):
         reason = why_left_out(name, len(train.providers), len(train.X) + len(everything.X))
         if reason is not None:
             left_out[name] = reason
@@ -67,9 +99,11 @@ def evaluate(source: str, params: Params) -> None:
     write_json(reports(source) / "evaluation.json", report)
     for name, scores in report["policies"].items():
         with tracking.run("evaluate", source, name, params.seed, params.evaluation.model_dump()):
-            flat = tracking.flatten(scores)
-            tracking.log_metrics({key: value for key, value in flat.items() if isinstance(value, float)})
+            tracking.log_metrics(tracking.named_scores(scores | _point(runs[name], params)))
             tracking.log_files(reports(source) / "evaluation.json")
+            tracking.log_outcomes(runs[name].outcomes, held.quality, held.cost, cost_weight_sweep(train.cost, settings))
+            tracking.describe(_finding(source, name, scores))
+    print(_said(source, report))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from routelab.evaluation.split import Split
 from routelab.params import Params
 from routelab.policies import FixedPolicy, RulePolicy, load_policy
 from routelab.policies.objective import Objective
-from routelab.stages.common import drawn, models, read_splits, reports, stage, write_bytes, write_json
+from routelab.stages.common import drawn, models, progress, read_splits, reports, stage, write_bytes, write_json
 
 _COMPONENTS = 16  # of the features of the reward models: many logs are small
 _CHECKED = ("snips", "dr")  # estimators whose intervals are counted
@@ -46,7 +46,7 @@ def off_policy(source: str, params: Params) -> None:
         ranked = rank(log, targets, estimator=_RANKED_BY, predictions=predictions, **asked)
     truth = {metric: truths(policies, held, metric, objective) for metric in ("quality", "cost", "utility")}
     figure = drawn(plots.plot_estimators(frame, metric="utility", truth=truth["utility"]))
-    told = {
+    told: dict[str, Any] = {
         "cost_weight": settings.cost_weight,
         "exploration": settings.exploration,
         "decisions": n,
@@ -64,6 +64,11 @@ def off_policy(source: str, params: Params) -> None:
             values = zip(mine["policy"], mine[name], strict=True)
             tracking.log_metrics({f"{policy}/{name}": value for policy, value in values})
         tracking.log_files(reports(source) / "off_policy.json", reports(source) / "off_policy.png")
+    covered = told["coverage"]["covered"]
+    held_truth = ", ".join(f"{share:.0%} ({name})" for name, share in covered.items())
+    print(
+        f"{source}: from {n} decisions {ranked['policy'].iloc[0]} ranks first; intervals held the truth in {held_truth}"
+    )
 
 
 def candidates(
@@ -124,7 +129,7 @@ def coverage(
     truth = truths({"forest": forest}, held, "quality", Objective())["forest"]
     held_truth = np.zeros((logs, len(_CHECKED)))
     widths = np.zeros_like(held_truth)
-    for number, child in enumerate(np.random.SeedSequence(params.seed).spawn(logs)):
+    for number, child in enumerate(progress(np.random.SeedSequence(params.seed).spawn(logs), "logs")):
         log, prompt = draw(held, contexts, logging, n, np.random.default_rng(child))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", LowSampleWarning)

@@ -140,6 +140,7 @@ def pareto(source: str, params: Params) -> None:
     with tracking.run("pareto", source, "all", params.seed, params.evaluation.model_dump()):
         tracking.log_metrics(tracking.flatten(summary))
         tracking.log_files(*(reports(source) / name for name in files))
+    print(f"{_title(source, report)}; {len(members)} of {len(table)} choices are on the frontier")
 
 
 if __name__ == "__main__":

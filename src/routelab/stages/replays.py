@@ -46,6 +46,7 @@ def replay_scenarios(source: str, params: Params) -> None:
     for name, png in figures.items():
         write_bytes(reports(source) / name, png)
     log_replays(source, params.seed, told, curves, figures)
+    print(f"{source}: {len(params.replay.scenarios)} scenarios replayed with {told[0]['seeds']} seeds each")
 
 
 def shown(told: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

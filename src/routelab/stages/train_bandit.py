@@ -18,6 +18,7 @@ from routelab.stages.common import (
     Split,
     drawn,
     models,
+    progress,
     read_splits,
     reports,
     stage,
@@ -85,7 +86,7 @@ def _train(source: str, params: Params) -> None:
     for name in _bandits(params):
         probabilities = np.zeros((len(sweep), 1, len(train.providers)))
         final = []
-        for setting, weight in enumerate(sweep):
+        for setting, weight in enumerate(progress(sweep, name)):
             objective = Objective(cost_weight=float(weight))
             for seed in range(seeds):
                 policy, past = _pass(name, train, objective, params, seed)
@@ -130,6 +131,7 @@ def _train(source: str, params: Params) -> None:
             series={"regret": mean.to_numpy()},
             figures={"regret.png": figure},
         )
+    print(title)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from routelab.stages.common import (
     drawn,
     features,
     models,
+    progress,
     read_splits,
     reports,
     stage,
@@ -35,7 +36,7 @@ def _labels(split: Split, cost_weights: Floats) -> Floats:
 
 def _fit_classifiers(train: Split, params: Params, cost_weights: Floats) -> dict[Objective, ForestClassifierPolicy]:
     fitted = {}
-    for weight in cost_weights:
+    for weight in progress(cost_weights, "classifiers"):
         objective = Objective(cost_weight=float(weight))
         policy = ForestClassifierPolicy(
             objective, params.classifier.n_estimators, params.classifier.min_samples_leaf, seed=params.seed
@@ -101,6 +102,10 @@ def train_forest(source: str, params: Params) -> None:
             metrics=report[curve.name],
             figures=figures[curve.name],
         )
+    print(
+        f"{source}: forest of {params.forest.n_estimators} trees on {len(train.X)} prompts, mean absolute error "
+        f"{report['forest']['quality_mae']:.3f} of quality; {len(few)} classifiers"
+    )
 
 
 if __name__ == "__main__":

@@ -2,55 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import os
-import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from routelab.tracking.commits import changed_params, flatten, git_commit, project_params
 from routelab.tracking.store import experiment_id, store_errors, use_store
 
 if TYPE_CHECKING:
     import numpy as np
-    import pandas as pd
     from numpy.typing import NDArray
 
 _BATCH = 1000  # MLflow's limit of metrics in one call
 
 
-def _git(*arguments: str) -> str:
-    return subprocess.run(["git", *arguments], capture_output=True, text=True, check=True).stdout.strip()
-
-
-def git_commit() -> str:
-    """Commit of the working folder, with "-dirty" where sources have changed since; "unknown" outside git."""
-    try:
-        # what the pipeline itself writes does not count
-        changed = _git("status", "--porcelain", "-uno", "--", ":/", ":(top,exclude)data", ":(top,exclude)dvc.lock")
-        return _git("rev-parse", "HEAD") + ("-dirty" if changed else "")
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-
-
-def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as dotted names.
-
-    >>> flatten({"forest": {"seed": 0}})
-    {'forest.seed': 0}
-    """
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= flatten(value, f"{prefix}{name}.")
-        else:
-            flat[prefix + name] = value
-    return flat
-
-
 @contextmanager
 def run(stage: str, source: str, policy: str, seed: int, params: Mapping[str, Any]) -> Iterator[str]:
-    """A flat run named ``source · policy · stage``, tagged with stage, source, policy, seed, commit and experiment.
+    """A flat run named ``policy · source · stage``, tagged with these, seed, commit, changed params and experiment.
 
     Raises:
         RoutelabError: the store cannot be reached or used.
@@ -67,9 +38,11 @@ def run(stage: str, source: str, policy: str, seed: int, params: Mapping[str, An
         "policy": policy,
         "seed": str(seed),
         "git_commit": git_commit(),
+        "params_changed": json.dumps(changed_params()),
+        "size": str(project_params().get("size", "unknown")),
         "dvc_experiment": os.environ.get("DVC_EXP_NAME", "workspace"),
     }
-    name = f"{source} · {policy} · {stage}"
+    name = f"{policy} · {source} · {stage}"
     with store_errors(), mlflow.start_run(experiment_id=experiment_id(), run_name=name, tags=tags) as active:
         mlflow.log_params(flatten(params))
         yield str(active.info.run_id)
@@ -124,18 +97,16 @@ def log_arrays(X: NDArray[np.float32], outcomes: Mapping[str, NDArray[np.float64
     mlflow.log_input(data, context=context)
 
 
+def describe(text: str) -> None:
+    """Set the run's description, Markdown that the MLflow UI shows on its page."""
+    import mlflow
+
+    mlflow.set_tag("mlflow.note.content", text)
+
+
 def log_files(*paths: str | Path) -> None:
     """Attach figures and reports to the run."""
     import mlflow
 
     for path in paths:
         mlflow.log_artifact(str(path))
-
-
-def runs() -> pd.DataFrame:
-    """All runs of the project as a DataFrame: ``params.…``, ``metrics.…``, ``tags.…``."""
-    import mlflow
-
-    use_store()
-    found: pd.DataFrame = mlflow.search_runs(search_all_experiments=True)
-    return found

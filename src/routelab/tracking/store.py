@@ -11,10 +11,20 @@ from pathlib import Path
 
 from routelab.errors import RoutelabError
 from routelab.project import project_root
+from routelab.tracking.views import experiment_tags
 
 EXPERIMENT = "routelab"
 _DATABASE = "mlflow.db"
 _chosen_uris = [""]
+
+
+def store_uri(start: str | Path | None = None) -> str:
+    """``MLFLOW_TRACKING_URI`` where it is set, otherwise that of ``mlflow.db`` at the project's root."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    if not uri or uri == _chosen_uris[-1]:
+        uri = f"sqlite:///{project_root(start) / _DATABASE}"
+        _chosen_uris.append(uri)  # set_tracking_uri exports it, and it must not pass for the user's own choice later
+    return uri
 
 
 def use_store(start: str | Path | None = None) -> str:
@@ -28,27 +38,30 @@ def use_store(start: str | Path | None = None) -> str:
     import mlflow
 
     logging.getLogger("mlflow").setLevel(logging.WARNING)
-    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
-    if not uri or uri == _chosen_uris[-1]:
-        uri = f"sqlite:///{project_root(start) / _DATABASE}"
-        _chosen_uris.append(uri)  # set_tracking_uri exports it, and it must not pass for the user's own choice later
+    uri = store_uri(start)
     mlflow.set_tracking_uri(uri)
     return uri
 
 
 def experiment_id() -> str:
-    """The project's one experiment, made where it is missing."""
+    """The project's one experiment, made where it is missing, and told how to show its runs."""
     import mlflow
 
     found = mlflow.get_experiment_by_name(EXPERIMENT)
-    if found is not None:
-        return str(found.experiment_id)
-    # without an absolute folder, artifacts would land in whatever folder Python was started from
-    database = Path(mlflow.get_tracking_uri().removeprefix("sqlite:///"))
-    location = (database.parent / "mlartifacts").as_uri() if database.name == _DATABASE else None
-    # the UI opens an experiment of this kind on its runs, not on a page for chat traces
-    tags = {"mlflow.experimentKind": "custom_model_development"}
-    return str(mlflow.create_experiment(EXPERIMENT, artifact_location=location, tags=tags))
+    if found is None:
+        # without an absolute folder, artifacts would land in whatever folder Python was started from
+        location = artifact_folder(mlflow.get_tracking_uri())
+        return str(mlflow.create_experiment(EXPERIMENT, artifact_location=location, tags=experiment_tags()))
+    for name, value in experiment_tags().items():
+        if found.tags.get(name) != value:
+            mlflow.MlflowClient().set_experiment_tag(found.experiment_id, name, value)
+    return str(found.experiment_id)
+
+
+def artifact_folder(uri: str) -> str | None:
+    """URI of the folder for artifacts beside the project's own database; None for any other store."""
+    database = Path(uri.removeprefix("sqlite:///"))
+    return (database.parent / "mlartifacts").as_uri() if database.name == _DATABASE else None
 
 
 @contextmanager

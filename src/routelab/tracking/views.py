@@ -1,0 +1,102 @@
+"""How the MLflow UI shows the project's runs: saved views of their columns and charts, and a text on how to read them.
+
+MLflow keeps a view as a tag of the experiment, ``mlflow.sharedViewState.<key>``; it is in the menu "Views", and
+``…/runs?viewStateShareKey=<key>`` opens it. The names in a view are those of MLflow 3.17's own pages.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+START = "policies"  # the view that ``routelab ui`` opens
+
+_NOTE = """\
+Each run is one stage on one source for one policy. Open a view with the button **Views**:
+
+- **Policies compared**: every policy on prompts that none of them saw. *hull_gap_captured* is 0 for the best mixture
+  of fixed providers and 1 for an oracle; *quality* and *cost_usd* are those where quality alone counts; `_low` and
+  `_high` bound 95 % intervals. `routelab.tracking.compare(a, b)` says how surely two runs differ.
+- **Training**: settings, figures and the model of each trained policy.
+- **Learning online**: what policies earned while prices, providers and feedback changed under them.
+
+The tag `dvc_experiment` is the name in `dvc exp show`; `routelab.tracking.origin(run)` tells the command that repeats a
+run.
+"""
+
+
+@cache
+def experiment_tags() -> dict[str, str]:
+    """Tags of the experiment: its kind (so that the UI opens on runs), how to read it, and its views."""
+    gap, bounds = "hull_gap_captured", ["hull_gap_captured_low", "hull_gap_captured_high"]
+    views = {
+        START: _view(
+            "Policies compared",
+            "tags.stage = 'evaluate'",
+            [gap, *bounds, "cost_save", "quality", "cost_usd"],
+            [_card("BAR", gap), _scatter("cost_usd", "quality"), _card("BAR", "cost_save"), _card("BAR", "aiq")],
+        ),
+        "training": _view(
+            "Training",
+            "tags.stage LIKE 'train%'",
+            ["best_quality", "regret_per_request", "quality_mae", "cost_mae_usd"],
+            [_card("LINE", "quality", over="cost_usd"), _card("BAR", "best_quality"), _card("LINE", "regret")],
+        ),
+        "online": _view(
+            "Learning online",
+            "tags.stage LIKE 'replay%'",
+            ["reward", "recent_reward", "recent_reward_low", "recent_reward_high", "cost_over_budget"],
+            [_card("BAR", "reward"), _card("BAR", "recent_reward"), _card("BAR", "cost_over_budget")],
+        ),
+    }
+    return {
+        "mlflow.experimentKind": "custom_model_development",
+        "mlflow.experiment.primaryMetric.name": gap,
+        "mlflow.note.content": _NOTE,
+        **{f"mlflow.sharedViewState.{key}": view for key, view in views.items()},
+    }
+
+
+def _view(name: str, runs: str, metrics: Sequence[str], charts: Sequence[dict[str, Any]]) -> str:
+    """A saved view: which runs, which columns, and the charts above those that MLflow adds for every metric."""
+    columns = [f"metrics.`{metric}`" for metric in metrics] + [
+        f"tags.`{tag}`" for tag in ("source", "dvc_experiment", "git_commit")
+    ]
+    ours, rest = ("routelab", name, True), ("rest", "Model metrics", False)
+    state = {
+        "searchFilter": runs,
+        "orderByKey": "attributes.start_time",
+        "orderByAsc": False,
+        "startTime": "ALL",
+        "lifecycleFilter": "Active",
+        "datasetsFilter": [],
+        "modelVersionFilter": "All Runs",
+        "selectedColumns": columns,
+        "runsHiddenMode": "FIRST_20_RUNS",
+        "isAccordionReordered": True,  # keeps our section first
+        "compareRunCharts": list(charts),
+        "compareRunSections": [
+            {"uuid": key, "name": title, "display": shown, "isReordered": True, "deleted": False, "isGenerated": False}
+            for key, title, shown in (ours, rest)
+        ],
+    }
+    return json.dumps({"name": name, "createdAt": 0, "updatedAt": 0, "state": json.dumps(state)})
+
+
+def _card(kind: str, metric: str, over: str | None = None) -> dict[str, Any]:
+    """A chart of one metric; of a ``LINE``, by step or over another metric."""
+    along = {"xAxisKey": "metric", "selectedXAxisMetricKey": over, "useGlobalXaxisKey": False} if over else {}
+    line = {"lineSmoothness": 0, "scaleType": "linear", "xAxisScaleType": "linear", "range": {}, "xAxisKey": "step"}
+    return _placed(kind, metric) | {"metricKey": metric} | (line | along if kind == "LINE" else {})
+
+
+def _scatter(x: str, y: str) -> dict[str, Any]:
+    axes = {axis: {"key": key, "type": "METRIC"} for axis, key in (("xaxis", x), ("yaxis", y))}
+    return _placed("SCATTER", y) | axes
+
+
+def _placed(kind: str, metric: str) -> dict[str, Any]:
+    card = {"uuid": f"{kind} {metric}", "type": kind, "metricSectionId": "routelab"}
+    return card | {"runsCountToCompare": 20, "deleted": False, "isGenerated": False}
