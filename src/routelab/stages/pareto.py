@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from routelab import plots, tracking
+from routelab.arrays import Floats
 from routelab.errors import RoutelabError
 from routelab.evaluation.crossfit import Curve
 from routelab.evaluation.frontier import Candidates, curve_band, hull_of, resampled_means
@@ -75,6 +77,11 @@ def _drawn_policies(report: dict[str, Any]) -> list[str]:
     return ["forest", *opponents[:_OPPONENTS], "rule", "oracle"]
 
 
+def _band(points: Floats, means: Curve, of_policy: NDArray[np.bool_]) -> Floats:
+    """The 95 % band of a policy's curve, or of its one setting."""
+    return curve_band(points[:, 0], Curve(means.quality[:, of_policy], means.cost[:, of_policy]))
+
+
 def pareto(source: str, params: Params) -> None:
     """Mark the frontier among providers and policies, and draw it."""
     _, everything = read_splits(source)
@@ -109,17 +116,14 @@ def pareto(source: str, params: Params) -> None:
     }
     shown = _drawn_policies(report)
     plane = {name: settings.only(settings.names == name).points for name in shown}
-    of_forest = candidates.names == "forest"
+    bands = {name: _band(plane[name], means, candidates.names == name) for name in shown if name != "oracle"}
     figure = plots.plot_frontier(
         plane,
         dict(zip(held.providers, zip(held.cost.mean(axis=0), held.quality.mean(axis=0), strict=True), strict=True)),
         captured={
             name: tuple(report["policies"][name]["hull_gap_captured"].values()) for name in shown if name != "oracle"
         },
-        bands={
-            plots.HULL: curve_band(held.cost.mean(axis=0), hull_of(singles)),
-            "forest": curve_band(plane["forest"][:, 0], Curve(means.quality[:, of_forest], means.cost[:, of_forest])),
-        },
+        bands={plots.HULL: curve_band(held.cost.mean(axis=0), hull_of(singles))} | bands,
         chances=chances,
         title=_title(source, report),
     )
@@ -127,6 +131,7 @@ def pareto(source: str, params: Params) -> None:
         forest.cost_weights.tolist(),
         forest.shares,
         held.providers,
+        n=len(held.X),
         title=f"{source}: whom the forest asks as cost weighs more",
     )
     files = {

@@ -78,11 +78,11 @@ def train_forest(source: str, params: Params) -> None:
     report["forest"] |= _errors(forest, held)
     saved = {"forest": forest, "forest-classifier": classifiers[Objective(cost_weight=float(few[len(few) // 2]))]}
     title = f"{source}: whom the classifier asks as cost weighs more"
+    by_tree = np.array([tree.feature_importances_ for tree in forest.forest_.estimators_])
+    shares = plots.plot_shares(few.tolist(), curves[1].shares, held.providers, n=len(held.X), title=title)
     figures = {
-        "forest": {"importance.png": drawn(plots.plot_importance(names, forest.feature_importances_))},
-        "forest-classifier": {
-            "shares.png": drawn(plots.plot_shares(few.tolist(), curves[1].shares, held.providers, title=title))
-        },
+        "forest": {"importance.png": drawn(plots.plot_importance(names, by_tree))},
+        "forest-classifier": {"shares.png": drawn(shares)},
     }
 
     for curve in curves:
