@@ -51,7 +51,9 @@ def test_a_notebook_runs_in_jupyterlab_and_its_figures_are_seen(name: str, serve
         assert all(width > 50 and height > 20 for width, height in sizes)
         SHOTS.mkdir(parents=True, exist_ok=True)
         height = page.evaluate("document.querySelector('.jp-WindowedPanel-viewport').scrollHeight")
+        page.evaluate("window.jupyterapp.commands.execute('application:toggle-left-area')")
         page.set_viewport_size({"width": 1400, "height": min(int(height) + 150, 16_000)})
+        page.evaluate("document.querySelector('.jp-WindowedPanel-outer').scrollTop = 0")
         page.wait_for_timeout(500)
         page.screenshot(path=SHOTS / f"{Path(name).stem}.png")
         assert browsed.foreign == []

@@ -36,7 +36,7 @@ def experiment_tags() -> dict[str, str]:
             "Policies compared",
             "tags.stage = 'evaluate'",
             [gap, *bounds, "cost_save", "quality", "cost_usd"],
-            [_card("BAR", gap), _scatter("cost_usd", "quality"), _card("BAR", "cost_save"), _card("BAR", "aiq")],
+            [_card("BAR", gap), _scatter("cost_usd", "quality"), _card("BAR", "cost_save"), _differences()],
         ),
         "training": _view(
             "Training",
@@ -95,6 +95,12 @@ def _card(kind: str, metric: str, over: str | None = None) -> dict[str, Any]:
 def _scatter(x: str, y: str) -> dict[str, Any]:
     axes = {axis: {"key": key, "type": "METRIC"} for axis, key in (("xaxis", x), ("yaxis", y))}
     return _placed("SCATTER", y) | axes
+
+
+def _differences() -> dict[str, Any]:
+    """A table of the metrics in which the visible runs differ, each less that of the first."""
+    shown = {"showChangeFromBaseline": True, "showDifferencesOnly": True, "baselineColumnUuid": ""}
+    return _placed("DIFFERENCE", "runs") | {"chartName": "Differences", "compareGroups": ["Model metrics"]} | shown
 
 
 def _placed(kind: str, metric: str) -> dict[str, Any]:
