@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline import Pipeline
-from routelab import PerformanceTable
+from pipeline import Pipeline, new_project
+from routelab import PerformanceTable, tracking
 from routelab.cards.data_card import data_card
 from routelab.cards.markdown import interval, number, table
+from routelab.params import load_params
+from routelab.stages.model_card import model_card
 from routelab.tables.sources import SOURCES, load_source
+
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")  # MLflow's own models
 
 
 def frame_of(prompts: int, **columns: object) -> pd.DataFrame:
@@ -120,3 +126,33 @@ def test_the_model_card_of_a_table_without_text_or_registry_is_written_too(pipel
     assert "0 of the prompt's embedding" in card
     assert "`x_size`" in card
     assert "its owner's to say" in card
+
+
+def test_the_model_card_goes_to_the_newest_run_of_this_very_forest(
+    pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project = new_project(tmp_path / "project")
+    shutil.copytree(pipeline.root / "data", project / "data")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
+    monkeypatch.chdir(project)
+    card = Path("data/reports/synthetic/model_card.md")
+    scores = json.loads(card.with_name("forest.json").read_text(encoding="utf-8"))["forest"]
+
+    def told(policy: str, scores: dict[str, float]) -> tuple[str, str]:
+        """A run of a training, and what the stage says then."""
+        with tracking.run("train_forest", "synthetic", policy, 0, {}) as run_id:
+            tracking.log_metrics(scores)
+        model_card("synthetic", load_params())
+        return run_id, capsys.readouterr().out
+
+    assert "attached to no run: no run with stage='train_forest'" in told("forest-classifier", scores)[1]
+    assert "attached to no run: none has the scores" in told("forest", {"quality_mae": 0.5})[1]
+    told("forest", scores)
+    own, said = told("forest", {name: value + 1e-13 for name, value in scores.items()})  # reports are rounded
+    assert f"attached to run {own}" in said
+    other, said = told("forest", scores | {"quality_mae": 0.5})
+    assert f"attached to run {own}" in said
+    folder = project / "mlartifacts"
+    assert [path.relative_to(folder).as_posix() for path in folder.rglob("*.md") if other in path.parts] == []
+    assert (folder / own / "artifacts" / card.name).read_bytes() == card.read_bytes()
+    assert tracking.runs().set_index("run_id")["status"].eq("FINISHED").all()

@@ -263,7 +263,7 @@ def test_a_stage_that_fails_says_why_in_one_line_and_leaves_the_outputs_whole(
     assert (outputs(folder), stamps(folder)) == (before, written)
 
 
-@pytest.mark.parametrize("module", ["train_forest", "train_bandit", "evaluate", "pareto"])
+@pytest.mark.parametrize("module", ["train_forest", "train_bandit", "evaluate", "pareto", "model_card"])
 def test_without_its_mlflow_store_a_stage_writes_nothing_and_names_the_store(
     pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str
 ) -> None:

@@ -97,7 +97,7 @@ def test_every_run_is_flat_finished_and_tagged(project: Path) -> None:
     assert run_of("train_forest", "forest")["tags.mlflow.runName"] == "forest · synthetic · train_forest"
 
 
-def test_a_training_run_holds_params_metrics_per_setting_and_task_data_and_figures(project: Path) -> None:
+def test_a_training_run_holds_params_metrics_per_setting_and_task_data_figures_and_card(project: Path) -> None:
     import mlflow
 
     row = run_of("train_forest", "forest")
@@ -111,10 +111,14 @@ def test_a_training_run_holds_params_metrics_per_setting_and_task_data_and_figur
         assert [metric.step for metric in history] == list(range(SETTINGS["evaluation"]["settings"]))  # type: ignore[index]
     run = client.get_run(row["run_id"])
     assert [data.dataset.name for data in run.inputs.dataset_inputs] == ["synthetic"] * 2
-    figures = {"forest": "importance.png", "forest-classifier": "shares.png", "thompson": "regret.png"}
-    for policy, figure in figures.items():
+    files = {
+        "forest": ["importance.png", "model_card.md"],
+        "forest-classifier": ["shares.png"],
+        "thompson": ["regret.png"],
+    }
+    for policy, names in files.items():
         run_id = run_of("train_forest" if policy.startswith("forest") else "train_bandit", policy)["run_id"]
-        assert [file.path for file in client.list_artifacts(run_id)] == [figure]
+        assert [file.path for file in client.list_artifacts(run_id)] == names
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -35,6 +35,17 @@ def idle(page: Any) -> None:
     )
 
 
+def test_a_slider_follows_every_move_while_a_live_run_goes_on(opened: Browsed) -> None:
+    page = opened.page
+    stop = page.get_by_role("button", name="Stop", disabled=False)
+    stop.wait_for(timeout=90_000)
+    page.locator(_SLIDER).first.focus()
+    for key, weight in (("ArrowRight", "50"), ("ArrowRight", "1,000"), ("ArrowLeft", "50"), ("ArrowLeft", "10")):
+        page.keyboard.press(key)
+        page.get_by_text(f"nearest at λ = {weight}:").wait_for(timeout=20_000)
+    assert stop.is_visible()
+
+
 def test_the_stop_button_ends_a_live_run_while_its_cell_runs(opened: Browsed) -> None:
     page = opened.page
     stop = page.get_by_role("button", name="Stop")

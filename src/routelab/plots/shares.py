@@ -54,7 +54,7 @@ def plot_shares(
                 ax.vlines(at, 100.0 * low, 100.0 * high, color="black", linewidth=1.5)
         _name_areas(ax, shares, names)
         ticks = np.unique(np.linspace(0, len(steps) - 1, 7).round().astype(int))
-        ax.set_xticks(ticks, [_short(cost_weights[tick]) for tick in ticks])
+        ax.set_xticks(ticks, [digits(cost_weights[tick]) for tick in ticks])
         ax.set_xlim(0, max(len(steps) - 1, 1))
         ax.set_ylim(0, 100)
         ax.set_xlabel("λ, the price on cost (quality per USD; 0, then logarithmic)")
@@ -82,8 +82,8 @@ def _leaders(cost_weights: Sequence[float], shares: NDArray[np.float64], names: 
     'large answers 80% at λ = 0, small 100% at λ = 10'
     """
     first, last = shares[0].argmax(), shares[-1].argmax()
-    begin = f"{names[first]} answers {shares[0, first]:.0%} at λ = {_short(cost_weights[0])}"
-    return f"{begin}, {names[last]} {shares[-1, last]:.0%} at λ = {_short(cost_weights[-1])}"
+    begin = f"{names[first]} answers {shares[0, first]:.0%} at λ = {digits(cost_weights[0])}"
+    return f"{begin}, {names[last]} {shares[-1, last]:.0%} at λ = {digits(cost_weights[-1])}"
 
 
 def plot_importance(
@@ -127,10 +127,10 @@ def plot_importance(
     return ax
 
 
-def _short(value: float) -> str:
-    """Three digits, thousands with a comma: 0.551, 19.8, 2,620.
+def digits(value: float) -> str:
+    """Three digits, thousands with a comma.
 
-    >>> _short(2618.3), _short(0.5512)
-    ('2,620', '0.551')
+    >>> digits(2618.3), digits(0.05512)
+    ('2,620', '0.0551')
     """
     return f"{float(f'{value:.3g}'):,g}"

@@ -1,6 +1,7 @@
 """MLflow: one store, flat runs, batched metrics, served models. The only room that imports mlflow."""
 
 from routelab.project import project_root
+from routelab.tracking.attach import attach
 from routelab.tracking.commits import flatten, git_commit
 from routelab.tracking.compare import compare, log_outcomes, named_scores
 from routelab.tracking.models import log_policy, promote, rollback
@@ -12,6 +13,7 @@ from routelab.tracking.table import runs
 __all__ = [
     "EXPERIMENT",
     "Origin",
+    "attach",
     "check_store",
     "compare",
     "describe",

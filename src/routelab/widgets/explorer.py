@@ -17,7 +17,8 @@ from routelab.evaluation.bootstrap import Interval, percentile_interval
 from routelab.evaluation.curves import PolicyCurve
 from routelab.evaluation.frontier import curve_band, resampled_means
 from routelab.hull import upper_hull
-from routelab.widgets.panel import Panel, bar, digits, spoken, table, text
+from routelab.plots.shares import digits
+from routelab.widgets.panel import Panel, bar, spoken, table, text
 
 _WIDTH, _HEIGHT = 7.2, 4.5  # of the picture, inches
 

@@ -110,6 +110,7 @@ class LiveView(Panel):
         self._draw()
         if get_ipython() is not None:
             self._handle = display(self, display_id=True)
+            get_ipython().events.register("post_execute", self._settle)  # after each message of a widget, too
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
@@ -122,7 +123,18 @@ class LiveView(Panel):
         self.button.disabled = True
         self._draw()
         if self._handle is not None:
+            get_ipython().events.unregister("post_execute", self._settle)
             self._handle.update(self)
+
+    def _settle(self) -> None:
+        """Tell the notebook that a widget's message was dealt with: the widget holds the next one back until then.
+
+        ipykernel 7.4 does so itself, but not for a message that comes while a cell awaits.
+        """
+        shell = get_ipython()
+        parent = shell.get_parent()
+        if parent.get("header", {}).get("msg_type") == "comm_msg":
+            shell.kernel.session.send(shell.kernel.iopub_socket, "status", {"execution_state": "idle"}, parent=parent)
 
     def _press(self, _: object) -> None:
         self.stopped, self._state, self.button.disabled = True, "stopping", True  # drawn with the next result

@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterable, Iterator
 from html import escape
-from textwrap import shorten
 from typing import Any
 
 import ipywidgets
 from IPython import get_ipython
+
+from routelab.html import short
 
 _BLUE = "#0173b2"  # 4.5 : 1 against white and 3.8 : 1 against JupyterLab's dark ground
 # the handle of a slider shows no focus of its own
@@ -78,17 +79,7 @@ def text(value: object, limit: int = 140) -> str:
     >>> text("<b>\\nbold"), text("one two three", 8)
     ('&lt;b&gt; bold', 'one two…')
     """
-    line = "".join(letter if letter.isprintable() else " " for letter in str(value))
-    return escape(shorten(line, limit, placeholder="…") if " " in line[:limit].strip() else line[:limit])
-
-
-def digits(value: float) -> str:
-    """Three digits, thousands with a comma.
-
-    >>> digits(2618.3), digits(0.05512)
-    ('2,620', '0.0551')
-    """
-    return f"{float(f'{value:.3g}'):,g}"
+    return escape(short(value, limit))
 
 
 def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
