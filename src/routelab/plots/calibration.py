@@ -30,7 +30,8 @@ def plot_calibration(pairs: pd.DataFrame, *, bins: int = 8, title: str | None = 
     with theme():
         ax = new_axes() if ax is None else ax
         told = draw_means(ax, known, x="at", y="observed", by="provider")
-        ax.axline((0.5, 0.5), slope=1, color="0.45", linestyle=(0, (1, 1)), zorder=0, label="as expected")
+        middle = float(known["expected"].mean())  # within the data: a line through elsewhere would widen the axes
+        ax.axline((middle, middle), slope=1, color="0.45", linestyle=(0, (1, 1)), zorder=0, label="as expected")
         ax.set(xlabel="expected quality (means of bins)", ylabel="mean grade (95 % interval)")
         off = (told["mean"] - told["at"]).abs().groupby(told["provider"], sort=False)
         worst = (off.sum() / off.size()).sort_values(kind="stable")

@@ -28,6 +28,7 @@ _EVENTS = 5  # that are shown
 _MARKED = 4  # of them in the figure
 _RECENT = 200  # requests of the share now
 _WINDOW, _WINDOWS = 50, 40  # requests of a point of the small curves, and its points
+_POINTS = 20  # of the figure: more only zigzag
 
 Step = TypeVar("Step")
 
@@ -94,6 +95,7 @@ class LiveView(Panel):
     def on_event(self, kind: str, values: Mapping[str, Any]) -> None:
         """Note an event of an ``OnlineMLRouter``, which takes this method as its ``on_event``."""
         said = [str(values[name]) for name in ("provider", "status", "reason", "error") if values.get(name)]
+        said = [one for one in said if kind not in one]  # the reason of a drift is the drift
         self.note(f"{kind}: {', '.join(said)}")
 
     def track(self, steps: Sequence[Step]) -> Iterator[Step]:
@@ -180,7 +182,7 @@ class LiveView(Panel):
             {"provider": pd.Categorical.from_codes(np.array(self._arms, dtype=int), pd.Index(list(self._tallies)))}
         )
         events = dict(list(self._events)[-_MARKED:])
-        window = max(10, len(self._arms) // _WINDOWS)
+        window = max(10, len(self._arms) // _POINTS)
         most = served["provider"].mode()[0]
         title = f"{most} answered {np.mean(served['provider'] == most):.0%} of {len(served):,} requests"
         return plots.png(plots.plot_live(served, events, window=min(window, len(served)), title=title))
