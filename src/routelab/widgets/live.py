@@ -28,6 +28,7 @@ _EVENTS = 5  # that are shown
 _MARKED = 4  # of them in the figure
 _RECENT = 200  # requests of the share now
 _WINDOW, _WINDOWS = 50, 40  # requests of a point of the small curves, and its points
+_POINTS = 24  # of a line of the figure
 
 Step = TypeVar("Step")
 
@@ -43,6 +44,7 @@ class LiveView(Panel):
         clock: seconds, for the pace of drawing.
 
     Attributes:
+        title: what the run showed, for the figure; None tells who answered most.
         stopped: whether the button was pressed: ``track`` gives no further step then.
 
     >>> import asyncio
@@ -63,6 +65,7 @@ class LiveView(Panel):
         self._progress, self._state = "", "ready"
         self._events: deque[tuple[int, str]] = deque(maxlen=_EVENTS)
         self._handle: DisplayHandle | None = None
+        self.title: str | None = None
         self.stopped = False
         self.button = ipywidgets.Button(
             description="Stop", icon="stop", tooltip="End the run after the requests under way", disabled=True
@@ -168,10 +171,10 @@ class LiveView(Panel):
             {"provider": pd.Categorical.from_codes(np.array(self._arms, dtype=int), pd.Index(list(self._tallies)))}
         )
         events = dict(list(self._events)[-_MARKED:])
-        window = max(10, len(self._arms) // _WINDOWS)
+        window = max(10, len(self._arms) // _POINTS)
         most = served["provider"].mode()[0]
         title = f"{most} answered {np.mean(served['provider'] == most):.0%} of {len(served):,} requests"
-        return plots.png(plots.plot_live(served, events, window=min(window, len(served)), title=title))
+        return plots.png(plots.plot_live(served, events, window=min(window, len(served)), title=self.title or title))
 
 
 def _curve(shares: Any) -> str:
