@@ -41,13 +41,13 @@ def plot_live(
         for place, (name, style) in enumerate(styles(names).items()):
             share = counts[name] / asked
             draw_line(ax, share.index, share, style, names[name], proportion_interval(share, asked), place)
-        for number, told in (events or {}).items():
+        for row, (number, told) in enumerate((events or {}).items()):
             ax.axvline(number, color=INK, linestyle=":")
             ax.annotate(
                 told,
                 (number, 1.0),
                 xycoords=("data", "axes fraction"),
-                xytext=(4, -14),
+                xytext=(4, -14 - 16 * (row % 4)),  # each in a line of its own: they may be close
                 textcoords="offset points",
                 color="0.2",
                 bbox={"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.7},

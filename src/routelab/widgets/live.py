@@ -28,7 +28,7 @@ _EVENTS = 5  # that are shown
 _MARKED = 4  # of them in the figure
 _RECENT = 200  # requests of the share now
 _WINDOW, _WINDOWS = 50, 40  # requests of a point of the small curves, and its points
-_POINTS = 24  # of a line of the figure
+_POINTS = 20  # of the figure: more only zigzag
 
 Step = TypeVar("Step")
 
@@ -97,6 +97,7 @@ class LiveView(Panel):
     def on_event(self, kind: str, values: Mapping[str, Any]) -> None:
         """Note an event of an ``OnlineMLRouter``, which takes this method as its ``on_event``."""
         said = [str(values[name]) for name in ("provider", "status", "reason", "error") if values.get(name)]
+        said = [one for one in said if kind not in one]  # the reason of a drift is the drift
         self.note(f"{kind}: {', '.join(said)}")
 
     def track(self, steps: Sequence[Step]) -> Iterator[Step]:
