@@ -111,10 +111,12 @@ class Recommendation(Shown):
     def _card(self) -> Card:
         saving, quality, weight = self.saving, self.quality_difference, self.objective.cost_weight
         used = sorted(((share, name) for name, share in self.shares.items() if share >= 0.005), reverse=True)
+        saved = ("saving", f"{saving.estimate:.1%} [{saving.low:.1%}, {saving.high:.1%}] of the cost")
+        changed = f"{quality.estimate:+.3f} [{quality.low:+.3f}, {quality.high:+.3f}], to "
         rows = [
             ("chosen", self.policy + (f" at λ = {weight:.3g} quality per USD" if weight else "")),
-            ("saving", f"{saving.estimate:.1%} [{saving.low:.1%}, {saving.high:.1%}] of the cost"),
-            ("quality", f"{quality.estimate:+.3f} [{quality.low:+.3f}, {quality.high:+.3f}], to {self.quality:.3f}"),
+            *([saved] if self.changes else []),
+            ("quality", f"{changed if self.changes else ''}{self.quality:.3f}"),
             ("cost", f"{1000 * self.cost:.4g} USD per 1,000 requests"),
             *(("asks" if not place else " ", f"{name} {share:.0%}") for place, (share, name) in enumerate(used)),
         ]
