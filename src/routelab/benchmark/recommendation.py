@@ -87,7 +87,8 @@ class Recommendation(Shown):
         if self.proven:
             return f"Switch to {self.policy}: it costs less than {self.baseline} and is as good, within the tolerance."
         if self.saving.high <= 0.0 or self.quality_difference.high < -self.tolerance:
-            return f"Keep {self.baseline}: on fresh prompts {self.policy} did not keep what it promised."
+            found = "saved nothing" if self.saving.high <= 0.0 else f"lost more than {self.tolerance:g} of quality"
+            return f"Keep {self.baseline}: on fresh prompts {self.policy} {found}."
         unsure = "costs less" if self.saving.low <= 0.0 else f"loses no more than {self.tolerance:g} of quality"
         return (
             f"Try {self.policy} in an A/B test, or collect more prompts: {self.n_eval:,} do not prove that it {unsure}."
