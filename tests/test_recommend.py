@@ -91,6 +91,15 @@ def test_a_cheap_provider_that_is_worse_by_chance_is_never_recommended_for_sure(
     assert all(one.verdict.startswith(("Keep dear", "Try ")) for one in told)
 
 
+def test_who_brings_too_few_prompts_is_told_so() -> None:
+    few = recommend(made(40, 0, gap=0.0), policies=["ridge"], baseline="dear")
+    assert few.verdict.startswith("Keep dear for now: something cheaper may be as good, but 28 training prompts do not")
+    assert few.quality_difference.as_dict() == {"estimate": 0.0, "low": 0.0, "high": 0.0}
+    assert "saving" not in str(few)
+    worse = recommend(made(400, 0, gap=0.6), policies=["ridge"], baseline="dear")
+    assert worse.verdict == "Keep dear: nothing cheaper was as good on 280 training prompts."
+
+
 def test_intervals_hold_the_truth() -> None:
     """Always the cheap provider, tolerance .5: saves .9 and loses .15, known by construction."""
     told = [recommend(made(300, seed), policies=["ridge"], tolerance=0.5, baseline="dear") for seed in range(40)]

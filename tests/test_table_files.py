@@ -110,6 +110,25 @@ def test_a_csv_row_with_more_or_fewer_fields_than_the_header_is_refused(text: st
     assert str(caught.value).count("t.csv") == 1
 
 
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (
+            HEADER.replace("quality", "score") + "a,p,Hi,0.5,0.1\n",
+            "column 'quality' is missing, and 'score' is unknown",
+        ),
+        (HEADER.replace("quality", "qualty") + "a,p,Hi,0.5,0.1\n", "'qualty' is unknown. Did you mean 'quality'?"),
+        ("," + HEADER + "0,a,p,Hi,0.5,0.1\n", "'Unnamed: 0' is the index of a frame. .*index=False"),
+        (HEADER.replace(",", ";"), "columns are separated by ';'. Write it anew with commas"),
+        (HEADER + "a,p,Caf\xe9,0.5,0.1\n", "its text is not UTF-8 .*0xe9"),
+    ],
+)
+def test_what_a_spreadsheet_or_a_frame_left_behind_is_named(content: str, told: str, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_bytes(content.encode("latin-1"))
+    with pytest.raises(TableError, match=rf"^\S+t\.csv: .*{told}"):
+        PerformanceTable.read(tmp_path / "t.csv")
+
+
 def test_blank_lines_commas_in_quotes_and_long_prompts_do_not_make_a_csv_ragged(tmp_path: Path) -> None:
     long = "x, " * 100_000
     row = f'0.5,0.1\n\na,q,"{long}",0.5,0.1\n'

@@ -53,7 +53,7 @@ def analyse(
     metric  variant  control  treatment  difference  interval           p        claim
     solved  forest   0.3095   0.405      +0.0955     +0.0524 to +0.139  4.7e-08  better
     sample ratio: rules 2,000, forest 2,000 (p = 1)
-    0.95 intervals; p is corrected for 1 comparisons (Holm), ...
+    95 % intervals; p is corrected for 1 comparisons (Holm), ...
     """
     arms = unit_moments(data, plan)
     _check_arms(arms, plan)

@@ -64,8 +64,8 @@ class ABReport(Shown):
             notes.append("The intervals and p mean nothing then.")
         else:
             notes += [
-                f"{1.0 - self.plan.alpha:.4g} intervals; p is corrected for {len(self.results)} comparisons (Holm), "
-                "and a guardrail's is of its whole margin being used up",
+                f"{100.0 * (1.0 - self.plan.alpha):.4g} % intervals; p is corrected for {len(self.results)} "
+                "comparisons (Holm), and a guardrail's is of its whole margin being used up",
                 _GUARANTEE[self.plan.method].format(start=self.plan.start, units=self.plan.units),
             ]
             if unknown := dict.fromkeys(row.metric for row in self.results if not math.isfinite(row.high)):
@@ -75,5 +75,6 @@ class ABReport(Shown):
 
 def _cells(row: MetricResult) -> tuple[str, ...]:
     numbers = (f"{row.control:.4g}", f"{row.treatment:.4g}", f"{row.difference:+.3g}")
+    interval = f"{row.low:+.3g} to {row.high:+.3g}" if math.isfinite(row.high) else ""
     name = row.metric if row.role == "goal" else f"{row.metric} (guardrail)"
-    return (name, row.variant, *numbers, f"{row.low:+.3g} to {row.high:+.3g}", f"{row.p_holm:.2g}", row.claim)
+    return (name, row.variant, *numbers, interval, f"{row.p_holm:.2g}", row.claim)

@@ -68,14 +68,27 @@ class Recommendation(Shown):
         return self.changes and self.saving.low > 0.0 and self.quality_difference.low >= -self.tolerance
 
     @property
+    def _promising(self) -> bool:
+        """Whether something was a tenth cheaper than the baseline, and as good by its mean, on the training prompts."""
+        alone = self.compared.loc[self.compared["policy"] == f"always {self.baseline}", "cost"].item()
+        cheaper = self.compared[self.compared["cost"] < 0.9 * alone]
+        return bool((cheaper["difference"] >= -self.tolerance).any())
+
+    @property
     def verdict(self) -> str:
         """What to do, in a sentence."""
         if not self.changes:
-            return f"Keep {self.baseline}: nothing cheaper was as good on the training prompts."
+            if self._promising:
+                return (
+                    f"Keep {self.baseline} for now: something cheaper may be as good, but {self.n_train:,} training "
+                    "prompts do not prove it; collect more, or tolerate more."
+                )
+            return f"Keep {self.baseline}: nothing cheaper was as good on {self.n_train:,} training prompts."
         if self.proven:
             return f"Switch to {self.policy}: it costs less than {self.baseline} and is as good, within the tolerance."
         if self.saving.high <= 0.0 or self.quality_difference.high < -self.tolerance:
-            return f"Keep {self.baseline}: on fresh prompts {self.policy} did not keep what it promised."
+            found = "saved nothing" if self.saving.high <= 0.0 else f"lost more than {self.tolerance:g} of quality"
+            return f"Keep {self.baseline}: on fresh prompts {self.policy} {found}."
         unsure = "costs less" if self.saving.low <= 0.0 else f"loses no more than {self.tolerance:g} of quality"
         return (
             f"Try {self.policy} in an A/B test, or collect more prompts: {self.n_eval:,} do not prove that it {unsure}."
@@ -99,10 +112,12 @@ class Recommendation(Shown):
     def _card(self) -> Card:
         saving, quality, weight = self.saving, self.quality_difference, self.objective.cost_weight
         used = sorted(((share, name) for name, share in self.shares.items() if share >= 0.005), reverse=True)
+        saved = ("saving", f"{saving.estimate:.1%} [{saving.low:.1%}, {saving.high:.1%}] of the cost")
+        changed = f"{quality.estimate:+.3f} [{quality.low:+.3f}, {quality.high:+.3f}], to "
         rows = [
-            ("recommended", self.policy + (f" at λ = {weight:.3g} quality per USD" if weight else "")),
-            ("saving", f"{saving.estimate:.1%} [{saving.low:.1%}, {saving.high:.1%}] of the cost"),
-            ("quality", f"{quality.estimate:+.3f} [{quality.low:+.3f}, {quality.high:+.3f}], to {self.quality:.3f}"),
+            ("chosen", self.policy + (f" at λ = {weight:.3g} quality per USD" if weight else "")),
+            *([saved] if self.changes else []),
+            ("quality", f"{changed if self.changes else ''}{self.quality:.3f}"),
             ("cost", f"{1000 * self.cost:.4g} USD per 1,000 requests"),
             *(("asks" if not place else " ", f"{name} {share:.0%}") for place, (share, name) in enumerate(used)),
         ]

@@ -90,7 +90,9 @@ def recommend(
         objective = Objective(cost_weight=weight)
         fitted = _fit(policy, train, objective, seed)
         curve = policy_curve(policy, fitted, held.X, held.quality, held.cost, np.array([weight]))
-    saving, difference = _judged(curve.outcomes, held, arm, seed)
+    nothing = Interval(0.0, 0.0, 0.0)  # the baseline is surely as good as itself
+    same = policy == f"always {name}"
+    saving, difference = (nothing, nothing) if same else _judged(curve.outcomes, held, arm, seed)
     return Recommendation(
         table=table.origin,
         policy=policy,

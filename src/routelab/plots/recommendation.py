@@ -19,7 +19,7 @@ _Z = 1.959963984540054
 
 
 def plot_recommendation(advice: Recommendation, *, title: str | None = None, ax: Axes | None = None) -> Axes:
-    """Cost and quality of all settings against the baseline, and of the recommended one on prompts nobody had seen.
+    """Cost and quality of all settings against the baseline, and of the chosen one on prompts nobody had seen.
 
     Bars are 95 % intervals. Settings that surely lose more than six tolerances (and .05) are left out.
 
@@ -52,7 +52,7 @@ def plot_recommendation(advice: Recommendation, *, title: str | None = None, ax:
             markeredgewidth=2.0,
             color=colours[1],
             zorder=6,
-            label="recommended",
+            label="chosen",
         )
         away = np.abs([[judged.low - judged.estimate], [judged.high - judged.estimate]])
         ax.errorbar(

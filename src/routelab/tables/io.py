@@ -38,6 +38,9 @@ def read_frame(path: str | Path) -> pd.DataFrame:
         return _read_csv(path, head) if path.suffix == ".csv" else _read_jsonl(path)
     except TableError:
         raise
+    except UnicodeDecodeError as error:
+        place = f"byte {error.object[error.start]:#x} at {error.start}"
+        raise TableError(f"{path}: its text is not UTF-8 ({place}). Save it as UTF-8.") from None
     except (ValueError, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise TableError(
@@ -127,6 +130,8 @@ def _check_ragged(path: Path) -> None:
             width, start = 0, 1
             for row in rows:
                 width = width or len(row)
+                if width == 1 and (other := next((mark for mark in ";\t|" if mark in row[0]), None)):
+                    raise TableError(f"{path}: columns are separated by {other!r}. Write it anew with commas.")
                 if row and len(row) != width:
                     raise TableError(
                         f"{path}: line {start} has {len(row)} fields, but the header has {width}. Quote texts "

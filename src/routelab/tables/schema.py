@@ -170,7 +170,8 @@ def _explain(errors: Sequence[Any], frame: pd.DataFrame) -> str:
     first = min(errors, key=lambda error: rank.get(error.reason_code.name, len(order)))
     reason, cases = first.reason_code.name, first.failure_cases
     if reason == "COLUMN_NOT_IN_SCHEMA":
-        return _unknown(str(cases))
+        missing = [str(e.failure_cases) for e in errors if e.reason_code.name == "COLUMN_NOT_IN_DATAFRAME"]
+        return _unknown(str(cases), missing)
     if reason == "COLUMN_NOT_IN_DATAFRAME":
         return f"column {cases!r} is missing. {_REMEDIES.get(cases, 'Add it.')}"
     rows = list(dict.fromkeys(int(i) for i in cases["index"]))
@@ -178,7 +179,7 @@ def _explain(errors: Sequence[Any], frame: pd.DataFrame) -> str:
         return offence("prompt_id", "must be unique together with provider", rows, frame, "Keep one of the rows.")
     column = str(first.column_name or first.schema.name or first.check.name)
     if reason == "DATATYPE_COERCION":
-        return offence(column, "must hold numbers", rows, frame, "Leave unknown cells empty.")
+        return offence(column, "must hold numbers", rows, frame, "Write plain numbers, such as 0.01; no unit.")
     if reason == "SERIES_CONTAINS_NULLS":
         remedy = _REMEDIES.get(column, "Fill these cells, or drop the column.")
         return offence(column, "must not be empty", rows, frame, remedy)
@@ -186,9 +187,15 @@ def _explain(errors: Sequence[Any], frame: pd.DataFrame) -> str:
     return offence(column, rule, rows, frame, remedy)
 
 
-def _unknown(column: str) -> str:
+def _unknown(column: str, missing: Sequence[str]) -> str:
+    """What a column may have been meant for: the index of a frame, a known column, or a missing one."""
+    if column.startswith("Unnamed:"):
+        return f"column {column!r} is the index of a frame. Write the file with index=False, or drop the column."
     known = [*TEXTS, *NUMBERS, *PRICES]
     close = difflib.get_close_matches(column, known, n=1)
+    if missing and not close:
+        lacks = ", ".join(map(repr, missing))
+        return f"column {lacks} is missing, and {column!r} is unknown. Rename it if it is that, else drop it."
     hint = f"Did you mean {close[0]!r}? " if close else ""
     return f"column {column!r} is unknown. {hint}A feature of your own starts with x_; drop what is neither."
 

@@ -44,6 +44,7 @@ class LiveView(Panel):
         clock: seconds, for the pace of drawing.
 
     Attributes:
+        title: what the run showed, for the figure; None tells who answered most.
         stopped: whether the button was pressed: ``track`` gives no further step then.
 
     >>> import asyncio
@@ -64,6 +65,7 @@ class LiveView(Panel):
         self._progress, self._state = "", "ready"
         self._events: deque[tuple[int, str]] = deque(maxlen=_EVENTS)
         self._handle: DisplayHandle | None = None
+        self.title: str | None = None
         self.stopped = False
         self.button = ipywidgets.Button(
             description="Stop", icon="stop", tooltip="End the run after the requests under way", disabled=True
@@ -185,7 +187,7 @@ class LiveView(Panel):
         window = max(10, len(self._arms) // _POINTS)
         most = served["provider"].mode()[0]
         title = f"{most} answered {np.mean(served['provider'] == most):.0%} of {len(served):,} requests"
-        return plots.png(plots.plot_live(served, events, window=min(window, len(served)), title=title))
+        return plots.png(plots.plot_live(served, events, window=min(window, len(served)), title=self.title or title))
 
 
 def _curve(shares: Any) -> str:
