@@ -42,13 +42,15 @@ def plot_live(
             share = counts[name] / asked
             draw_line(ax, share.index, share, style, names[name], proportion_interval(share, asked), place)
         for row, (number, told) in enumerate((events or {}).items()):
+            side = -1 if number > 0.7 * len(served) else 1  # of the line, where there is room
             ax.axvline(number, color=INK, linestyle=":")
             ax.annotate(
                 told,
                 (number, 1.0),
                 xycoords=("data", "axes fraction"),
-                xytext=(4, -14 - 16 * (row % 4)),  # each in a line of its own: they may be close
+                xytext=(4 * side, -14 - 16 * (row % 4)),  # each in a line of its own: they may be close
                 textcoords="offset points",
+                ha="left" if side > 0 else "right",
                 color="0.2",
                 bbox={"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.7},
             )
