@@ -9,6 +9,8 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 
+from routelab.plots.inputs import short_names
+from routelab.plots.labels import label_points
 from routelab.plots.theme import INK, PALETTE, cost_axis, entitle, legend_beside, new_axes, theme
 
 if TYPE_CHECKING:
@@ -39,7 +41,6 @@ def plot_recommendation(advice: Recommendation, *, title: str | None = None, ax:
         _draw(ax, shown[~sure & ~single], "v", "0.6", "perhaps worse")
         _draw(ax, shown[sure & ~single], "o", colours[0], "surely as good")
         _draw(ax, shown[single], "s", "0.25", "single providers")
-        _name(ax, shown[single])
         chosen = compared[
             (compared["policy"] == advice.policy) & (compared["cost_weight"] == advice.objective.cost_weight)
         ]
@@ -71,6 +72,9 @@ def plot_recommendation(advice: Recommendation, *, title: str | None = None, ax:
         ax.axhline(-advice.tolerance, color=INK, linewidth=1.0, linestyle="--", label="tolerance")
         cost_axis(ax)
         ax.set_ylim(bottom=floor)
+        named = shown[single].assign(name=shown["policy"].str.removeprefix("always "))
+        names = short_names(named["name"]).values()
+        label_points(ax, (1e3 * named["cost"]).tolist(), named["difference"].tolist(), list(names))
         ax.set_ylabel("mean quality less that of the baseline")
         entitle(ax, title or advice.verdict)
         legend_beside(ax)
@@ -90,21 +94,4 @@ def _draw(ax: Axes, rows: pd.DataFrame, marker: str, colour: Colour, label: str)
             color=colour,
             alpha=0.8,
             label=label,
-        )
-
-
-def _name(ax: Axes, rows: pd.DataFrame) -> None:
-    """The last part of each provider's name, on the side where there is room."""
-    middle = np.sqrt(rows["cost"].min() * rows["cost"].max())
-    for policy, cost, difference in rows[["policy", "cost", "difference"]].itertuples(index=False):
-        left = cost > middle
-        ax.annotate(
-            policy.removeprefix("always ").rsplit("/", 1)[-1],
-            (1e3 * cost, difference),
-            xytext=(-6 if left else 6, 5),
-            textcoords="offset points",
-            ha="right" if left else "left",
-            fontsize=9,
-            zorder=4,
-            bbox={"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.7},
         )
