@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from routelab import PerformanceTable, RequestFeaturizer, RoutelabError, load_policy, recommend
-from routelab.benchmark.recommending import fold_numbers
+from routelab import PerformanceTable, RoutelabError, load_router, recommend
+from routelab.benchmark.recommending import fold_numbers, text_groups
 from routelab.cli import app
 from routelab.providers import SimulatedProvider
 from routelab.tables.synthetic import World
@@ -37,6 +37,10 @@ def made(n: int, seed: int, *, gap: float = 0.15, told: float = 0.0) -> Performa
         }
     )
     return PerformanceTable.from_frame(frame)
+
+
+def simulated(*names: str) -> list[SimulatedProvider]:
+    return [SimulatedProvider(replace(DEFAULT_PROVIDERS[0], name=name)) for name in names]
 
 
 def test_a_router_that_knows_who_fails_saves_what_the_easy_prompts_cost() -> None:
@@ -78,7 +82,7 @@ def test_the_saving_is_that_of_the_fitted_policy_on_the_evaluation_prompts() -> 
 def test_the_router_does_as_recommended() -> None:
     table = made(1500, 0, told=1.0)
     advice = recommend(table, policies=["ridge"])
-    router = advice.router([SimulatedProvider(replace(DEFAULT_PROVIDERS[0], name=name)) for name in table.providers])
+    router = advice.router(simulated(*table.providers))
     easy, hard = (next(row for row in range(table.n) if table.features[row, 0] == value) for value in (0.0, 1.0))
     asked = [asyncio.run(router.route(table.requests()[row])).name for row in (easy, hard)]
     assert asked == ["cheap", "dear"]
@@ -119,7 +123,7 @@ def test_a_few_prompts_on_which_all_are_equal_prove_nothing() -> None:
 def test_equal_texts_share_a_fold() -> None:
     table = World().generate(200, seed=0).table
     twice = pd.concat([table.to_frame(), table.to_frame().assign(prompt_id=lambda rows: rows["prompt_id"] + "again")])
-    folds = fold_numbers(PerformanceTable.from_frame(twice), 5, seed=0)
+    folds = fold_numbers(text_groups(PerformanceTable.from_frame(twice)), 5, seed=0)
     assert (folds[:200] == folds[200:]).all()
     assert set(folds) == set(range(5))
 
@@ -145,9 +149,13 @@ def test_the_command_recommends_for_a_file_and_saves_the_router(tmp_path: Path) 
     assert "against always dear, losing at most 0.05 of quality" in result.stdout
     advice = json.loads((tmp_path / "advice.json").read_text())
     assert advice["saving"]["low"] <= advice["saving"]["estimate"] <= advice["saving"]["high"]
-    featurizer = RequestFeaturizer.load(tmp_path / "router/featurizer")
-    features = featurizer.transform(PerformanceTable.read(tmp_path / "mine.csv"))
-    assert load_policy(tmp_path / "router/policy").predict(features).quality.shape == (400, 2)
+    router = load_router(tmp_path / "router", simulated("cheap", "dear"))
+    assert router.objective.cost_weight == pytest.approx(advice["cost_weight"])
+    assert router.objective.cost_weight > 0.0
+    requests = PerformanceTable.read(tmp_path / "mine.csv").requests()
+    asked = [router.decide(request).provider.name for request in requests]
+    assert asked.count("cheap") / 400 == pytest.approx(advice["shares"]["cheap"], abs=0.1)
+    assert f"--cost-weight {router.objective.cost_weight!r}" in result.stdout
 
 
 def test_a_free_baseline_saves_nothing() -> None:
@@ -155,3 +163,62 @@ def test_a_free_baseline_saves_nothing() -> None:
     frame.loc[frame["provider"] == "dear", "cost_usd"] = 0.0
     with pytest.raises(RoutelabError, match="'dear' costs nothing"):
         recommend(PerformanceTable.from_frame(frame), baseline="dear")
+
+
+def test_a_newcomer_with_few_outcomes_is_left_out_and_named() -> None:
+    frame = made(400, 0, told=1.0).to_frame()
+    newcomer = frame[frame["provider"] == "dear"].iloc[:20].assign(provider="newcomer", cost_usd=0.03)
+    advice = recommend(PerformanceTable.from_frame(pd.concat([frame, newcomer])), policies=["ridge"], tolerance=0.05)
+    assert (advice.baseline, advice.n_train + advice.n_eval) == ("dear", 400)
+    assert set(advice.shares) == {"cheap", "dear"}
+    assert "newcomer was left out: it has 20 outcomes, others up to 400" in str(advice)
+
+
+def test_the_baseline_is_the_best_on_prompts_that_all_were_asked() -> None:
+    """The mean of the lucky one is higher because only easy prompts were graded."""
+    rng = np.random.default_rng(0)
+    hard = np.arange(600) % 2 == 0
+    quality = np.column_stack([np.where(hard, 0.6, 0.95), np.where(hard, np.nan, 0.9)])
+    quality[:40, 1] = 0.3  # a few hard ones, graded
+    frame = pd.DataFrame({"prompt_id": np.repeat(np.arange(600).astype(str), 2), "provider": ["steady", "lucky"] * 600})
+    frame = frame.assign(quality=quality.ravel(), cost_usd=rng.uniform(0.001, 0.002, 1200), x_a=rng.random(1200))
+    frame["x_a"] = frame.groupby("prompt_id")["x_a"].transform("first")
+    table = PerformanceTable.from_frame(frame)
+    assert np.nanmean(table.quality, axis=0)[table.providers.index("lucky")] > 0.8
+    advice = recommend(table, policies=["ridge"])
+    assert advice.baseline == "steady"
+    assert "grades are missing unequally" in str(advice)
+
+
+def test_prompts_of_the_same_text_are_one_draw() -> None:
+    """Sixty texts, each forty times: the intervals are as wide as those of sixty prompts, not of 2,400."""
+    frame = made(60, 0).to_frame().assign(prompt=lambda rows: "Is " + rows["prompt_id"] + " prime?")
+    many = pd.concat([frame.assign(prompt_id=frame["prompt_id"] + f" {copy}") for copy in range(40)])
+    few, often = (
+        recommend(PerformanceTable.from_frame(one), policies=["ridge"], tolerance=0.9, baseline="dear")
+        for one in (frame, many)
+    )
+    widths = [one.quality_difference.high - one.quality_difference.low for one in (few, often)]
+    assert few.policy == often.policy == "always cheap"
+    assert widths[1] > 0.5 * widths[0]
+
+
+def test_a_saving_that_hangs_on_ten_prompts_is_not_proven() -> None:
+    table = made(600, 0, told=1.0)
+    frame = table.to_frame()
+    frame.loc[frame["prompt_id"].isin(table.prompt_ids[::30]), "cost_usd"] *= 1000
+    advice = recommend(PerformanceTable.from_frame(frame), policies=["ridge"], tolerance=0.1)
+    assert advice.dominated
+    assert not advice.proven
+    assert "ten prompts carry more than half of the cost" in str(advice)
+
+
+def test_what_a_tolerance_needs_is_told() -> None:
+    advice = recommend(made(400, 0, gap=0.0), policies=["ridge"], baseline="dear")
+    assert "fewer than 276 fresh prompts prove nothing" in str(advice)
+    assert advice.verdict.startswith("Try always cheap in an A/B test, or collect more prompts: 120 do not prove")
+
+
+def test_a_folder_without_a_router_is_told(tmp_path: Path) -> None:
+    with pytest.raises(RoutelabError, match=r"trade_off.json is missing; write it with `routelab recommend"):
+        load_router(tmp_path, simulated("cheap", "dear"))

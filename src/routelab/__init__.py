@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from routelab.abtest.router import ABRouter as ABRouter
     from routelab.abtest.shadow import ShadowRouter as ShadowRouter
     from routelab.benchmark.recommendation import Recommendation as Recommendation
+    from routelab.benchmark.recommendation import load_router as load_router
     from routelab.benchmark.recommending import recommend as recommend
     from routelab.drift import DriftMonitor as DriftMonitor
     from routelab.errors import RoutelabError as RoutelabError
@@ -74,7 +75,7 @@ _HOMES = {
     "abtest.layer": ("ABLayer",),
     "abtest.router": ("ABRouter",),
     "abtest.shadow": ("ShadowRouter",),
-    "benchmark.recommendation": ("Recommendation",),
+    "benchmark.recommendation": ("Recommendation", "load_router"),
     "benchmark.recommending": ("recommend",),
     "drift": ("DriftMonitor",),
     "errors": ("RoutelabError",),

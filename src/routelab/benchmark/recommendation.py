@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,13 +10,18 @@ from typing import Any, Unpack
 
 import pandas as pd
 
+from routelab.benchmark.paired import least_prompts
+from routelab.errors import RoutelabError
 from routelab.evaluation.bootstrap import Interval
 from routelab.features import RequestFeaturizer
+from routelab.files import write_bytes
 from routelab.html import Card, Shown
-from routelab.policies import Objective, Policy
+from routelab.policies import Objective, Policy, load_policy
 from routelab.providers import Provider, ProviderPool
 from routelab.routers import MLRouter
 from routelab.routers.settings import Settings
+
+_TRADE_OFF = "trade_off.json"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -28,13 +34,16 @@ class Recommendation(Shown):
         baseline: provider that it is compared with.
         tolerance: quality that may be lost.
         objective: the trade-off it serves.
-        n_train: prompts it was chosen and fitted on.
-        n_eval: other prompts, on which it was judged.
+        n_train: prompts with every outcome, by which it was chosen.
+        n_eval: other such prompts, on which it was judged.
         saving: share of the baseline's cost.
         quality_difference: mean quality less the baseline's.
         cost: mean USD per request.
+        baseline_cost: that of the baseline, on the same prompts.
         quality: mean in [0, 1].
         shares: provider → share of the requests.
+        dominated: whether ten prompts carry more than half of the cost, so that its interval cannot be trusted.
+        caveats: what was left out, and why to doubt.
         compared: what the choice was made from, by cross-validation on the training prompts: ``policy``,
             ``cost_weight``, ``cost``, ``difference`` and its standard error ``se``.
         fitted: the policy.
@@ -51,8 +60,11 @@ class Recommendation(Shown):
     saving: Interval
     quality_difference: Interval
     cost: float
+    baseline_cost: float
     quality: float
     shares: dict[str, float]
+    dominated: bool
+    caveats: tuple[str, ...]
     compared: pd.DataFrame
     fitted: Policy
     featurizer: RequestFeaturizer
@@ -65,7 +77,8 @@ class Recommendation(Shown):
     @property
     def proven(self) -> bool:
         """Whether both intervals say so: it costs less, and no more than ``tolerance`` of quality is lost."""
-        return self.changes and self.saving.low > 0.0 and self.quality_difference.low >= -self.tolerance
+        good = self.saving.low > 0.0 and self.quality_difference.low >= -self.tolerance
+        return self.changes and good and not self.dominated
 
     @property
     def _promising(self) -> bool:
@@ -89,7 +102,11 @@ class Recommendation(Shown):
         if self.saving.high <= 0.0 or self.quality_difference.high < -self.tolerance:
             found = "saved nothing" if self.saving.high <= 0.0 else f"lost more than {self.tolerance:g} of quality"
             return f"Keep {self.baseline}: on fresh prompts {self.policy} {found}."
-        unsure = "costs less" if self.saving.low <= 0.0 else f"loses no more than {self.tolerance:g} of quality"
+        unsure = (
+            "costs less"
+            if self.saving.low <= 0.0 or self.dominated
+            else f"loses no more than {self.tolerance:g} of quality"
+        )
         return (
             f"Try {self.policy} in an A/B test, or collect more prompts: {self.n_eval:,} do not prove that it {unsure}."
         )
@@ -105,9 +122,11 @@ class Recommendation(Shown):
         return MLRouter(providers, self.fitted, **settings)
 
     def save(self, folder: str | Path) -> None:
-        """Write ``policy`` and ``featurizer`` into ``folder``, for ``load_policy`` and ``RequestFeaturizer.load``."""
+        """Write policy, featurizer and trade-off into ``folder``, for ``load_router``."""
         self.fitted.save(Path(folder) / "policy")
         self.featurizer.save(Path(folder) / "featurizer")
+        trade_off = {"cost_weight": self.objective.cost_weight, "providers": list(self.fitted.providers_)}
+        write_bytes(Path(folder) / _TRADE_OFF, (json.dumps(trade_off) + "\n").encode())
 
     def _card(self) -> Card:
         saving, quality, weight = self.saving, self.quality_difference, self.objective.cost_weight
@@ -123,8 +142,17 @@ class Recommendation(Shown):
         ]
         notes = [
             f"{self.table}: chosen on {self.n_train:,} prompts, judged on {self.n_eval:,} others, against always "
-            f"{self.baseline}, losing at most {self.tolerance:g} of quality"
+            f"{self.baseline}, losing at most {self.tolerance:g} of quality",
+            *self.caveats,
         ]
+        if self.dominated:
+            notes.append("ten prompts carry more than half of the cost: what it saves on average cannot be said")
+        least = least_prompts(self.tolerance)
+        if least is not None and self.n_eval < least and not self.proven:
+            notes.append(
+                f"with a tolerance of {self.tolerance:g}, fewer than {least:,} fresh prompts prove nothing, even where "
+                "nothing differs: bring more, or tolerate more"
+            )
         return Card(self.verdict, rows, notes=notes)
 
     def as_dict(self) -> dict[str, Any]:
@@ -132,5 +160,31 @@ class Recommendation(Shown):
         told = {name: getattr(self, name) for name in ("table", "policy", "baseline", "tolerance", "n_train", "n_eval")}
         told |= {"verdict": self.verdict, "proven": self.proven, "cost_weight": self.objective.cost_weight}
         told |= {"saving": self.saving.as_dict(), "quality_difference": self.quality_difference.as_dict()}
-        told |= {"cost_usd": self.cost, "quality": self.quality, "shares": self.shares}
+        told |= {"cost_usd": self.cost, "baseline_cost_usd": self.baseline_cost, "quality": self.quality}
+        told |= {"shares": self.shares, "dominated": self.dominated, "caveats": list(self.caveats)}
         return told | {"compared": self.compared.to_dict(orient="records")}
+
+
+def load_router(
+    folder: str | Path, providers: ProviderPool | Iterable[Provider], **settings: Unpack[Settings]
+) -> MLRouter:
+    """The router that ``Recommendation.save`` or ``routelab recommend --out`` wrote, at its trade-off.
+
+    Args:
+        folder: that it was written to.
+        providers: one for each that the table had.
+        settings: what else an ``MLRouter`` takes, such as ``db``.
+
+    Raises:
+        RoutelabError: the folder is missing, damaged, or holds no recommended router.
+    """
+    path = Path(folder) / _TRADE_OFF
+    try:
+        weight = float(json.loads(path.read_text(encoding="utf-8"))["cost_weight"])
+    except FileNotFoundError:
+        raise RoutelabError(f"{path} is missing; write it with `routelab recommend TABLE --out {folder}`") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise RoutelabError(f"{path} is damaged ({error}); write it anew with `routelab recommend`") from None
+    featurizer = RequestFeaturizer.load(Path(folder) / "featurizer")
+    settings = {"objective": Objective(cost_weight=weight), "featurizer": featurizer} | settings
+    return MLRouter(providers, load_policy(Path(folder) / "policy"), **settings)

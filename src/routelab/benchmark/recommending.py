@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
-from routelab.arrays import Floats
 from routelab.benchmark.harness import RESAMPLES, TrainSplit, splits_of
+from routelab.benchmark.paired import Groups, difference_interval, is_dominated, saving_interval, standard_error
 from routelab.benchmark.recommendation import Recommendation
 from routelab.benchmark.runs import learned
 from routelab.errors import PolicyError, RoutelabError
-from routelab.evaluation.bootstrap import Interval, percentile_interval, resample_weights
+from routelab.evaluation.bootstrap import Interval
 from routelab.evaluation.crossfit import Curve
-from routelab.evaluation.curves import policy_curve
+from routelab.evaluation.curves import complete_rows, policy_curve
 from routelab.evaluation.split import Split, check_outcomes
 from routelab.features import RequestFeaturizer
 from routelab.policies import POLICIES, FixedPolicy, Policy
@@ -29,6 +28,7 @@ from routelab.tables.table import PerformanceTable
 #: Policies of which one fit serves every trade-off.
 CANDIDATES = ("forest", "ridge", "knn", "cluster", "plug-in")
 FOLDS = 5
+_UNEQUAL = 0.05  # shares of graded prompts of two providers differ by more
 _Z = 1.959963984540054  # 97.5 % quantile of the normal distribution
 
 
@@ -46,13 +46,16 @@ def recommend(
     Policies, trade-offs and single providers are compared by five-fold cross-validation on the training prompts. Out
     of those that surely lose no more than ``tolerance`` of the baseline's quality (lower end of a paired 95 %
     interval), the cheapest is fitted on all training prompts. Its saving and quality are then measured on the
-    evaluation prompts, which had no part in the choice, with a paired bootstrap over prompts.
+    evaluation prompts, which had no part in the choice, with a paired bootstrap over prompts; those of the same text
+    are one draw. Prompts that resemble each other otherwise (of one template, say) are taken for independent.
+
+    Compared are the prompts with an outcome of every provider; one with few outcomes is left out and named.
 
     Args:
         table: of your own, or a registered one.
         tolerance: quality in [0, 1] that may be lost on average.
-        baseline: provider to be compared with, such as the one that serves today; None for the best on the training
-            prompts.
+        baseline: provider to be compared with, such as the one that serves today; None for the best by its mean on
+            the training prompts.
         policies: names out of ``CANDIDATES``.
         train_split: as in ``evaluate_table``: by default the table's own split if there is one, else 0.7.
         seed: of everything random.
@@ -74,65 +77,116 @@ def recommend(
         raise RoutelabError(f"tolerance is {tolerance!r}; give the quality that may be lost, in [0, 1)")
     if baseline is not None and baseline not in table.providers:
         raise RoutelabError(f"{table.origin}: no provider {baseline!r}; there are {', '.join(table.providers)}")
+    table, left_out = _often_asked(table, baseline)
     [(train_table, held_table)] = splits_of(table, train_split, seed, 1)
     check_outcomes(train_table, f"{table.origin}, training split")
     check_outcomes(held_table, f"{table.origin}, evaluation split")
     featurizer = RequestFeaturizer(seed=seed).fit(train_table)
     train, everything = (Split.of(side, featurizer) for side in (train_table, held_table))
+    known = train.complete(f"{table.origin}, training split")
     held = everything.complete(f"{table.origin}, evaluation split")
-    name = baseline or train.providers[int(np.nanmean(train.quality, axis=0).argmax())]
+    group = text_groups(held_table)[complete_rows(held_table.quality, held_table.cost)]
+    name = baseline or train.providers[int(known.quality.mean(axis=0).argmax())]
     arm = train.providers.index(name)
     if not held.cost[:, arm].mean() > 0.0:
         raise RoutelabError(f"{table.origin}: {name!r} costs nothing (column 'cost_usd'); there is nothing to save")
     with threadpool_limits(limits=1):
-        compared = _compare(train, arm, policies, fold_numbers(train_table, FOLDS, seed), seed)
+        compared = _compare(train, arm, policies, text_groups(train_table), seed)
         policy, weight = _cheapest(compared, tolerance, f"always {name}")
         objective = Objective(cost_weight=weight)
         fitted = _fit(policy, train, objective, seed)
         curve = policy_curve(policy, fitted, held.X, held.quality, held.cost, np.array([weight]))
+    cost, difference = curve.outcomes.cost[:, 0], curve.outcomes.quality[:, 0] - held.quality[:, arm]
     nothing = Interval(0.0, 0.0, 0.0)  # the baseline is surely as good as itself
     same = policy == f"always {name}"
-    saving, difference = (nothing, nothing) if same else _judged(curve.outcomes, held, arm, seed)
+    group = np.unique(group, return_inverse=True)[1]
     return Recommendation(
         table=table.origin,
         policy=policy,
         baseline=name,
         tolerance=tolerance,
         objective=objective,
-        n_train=len(train.X),
+        n_train=len(known.X),
         n_eval=len(held.X),
-        saving=saving,
-        quality_difference=difference,
-        cost=float(curve.points[0, 0]),
+        saving=nothing if same else saving_interval(cost, held.cost[:, arm], group, RESAMPLES, seed),
+        quality_difference=nothing if same else difference_interval(difference, group, RESAMPLES, seed),
+        cost=float(cost.mean()),
+        baseline_cost=float(held.cost[:, arm].mean()),
         quality=float(curve.points[0, 1]),
         shares=dict(zip(held.providers, curve.shares[0].tolist(), strict=True)),
+        dominated=is_dominated(cost) or is_dominated(held.cost[:, arm]),
+        caveats=(*left_out, *_missing(table, len(known.X) + len(held.X))),
         compared=compared,
         fitted=fitted,
         featurizer=featurizer,
     )
 
 
-def fold_numbers(table: PerformanceTable, folds: int, seed: int) -> NDArray[np.intp]:
-    """The fold (n,) of each prompt, at random; prompts of the same text stay together."""
+def _often_asked(table: PerformanceTable, baseline: str | None) -> tuple[PerformanceTable, list[str]]:
+    """The table without providers that have half as many outcomes as another, unless ``baseline``; and who these are.
+
+    Only prompts with the outcomes of all providers can be compared: a newcomer would leave few of them.
+    """
+    known = (np.isfinite(table.quality) & np.isfinite(table.cost)).sum(axis=0)
+    kept = [
+        name for name, count in zip(table.providers, known, strict=True) if 2 * count >= known.max() or name == baseline
+    ]
+    if len(kept) < 2 or len(kept) == table.k:
+        return table, []
+    told = [
+        f"{name} was left out: it has {count:,} outcomes, others up to {known.max():,}"
+        for name, count in zip(table.providers, known, strict=True)
+        if name not in kept
+    ]
+    return table.select_providers(kept), told
+
+
+def _missing(table: PerformanceTable, used: int) -> list[str]:
+    """What is to be said where outcomes are missing."""
+    told = []
+    if used < table.n:
+        told.append(f"{table.n - used:,} of {table.n:,} prompts lack an outcome of some provider and were not compared")
+    graded = np.isfinite(table.quality).mean(axis=0)
+    if np.ptp(graded) > _UNEQUAL:
+        shares = ", ".join(f"{name} {share:.0%}" for name, share in zip(table.providers, graded, strict=True))
+        told.append(f"grades are missing unequally ({shares}): where failures are what is missing, none of this holds")
+    return told
+
+
+def text_groups(table: PerformanceTable) -> Groups:
+    """A number (n,) for each prompt; prompts of the same text, but for case and white space, share it."""
     texts = table.prompt_ids if table.prompts is None else same_texts(table.prompts)
-    groups, group = np.unique(np.asarray(texts, dtype=str), return_inverse=True)
-    return np.random.default_rng(seed).permutation(len(groups))[group] % folds
+    return np.asarray(np.unique(np.asarray(texts, dtype=str), return_inverse=True)[1])
 
 
-def _compare(train: Split, arm: int, policies: Sequence[str], folds: NDArray[np.intp], seed: int) -> pd.DataFrame:
-    """A row per provider and per policy and λ: its cost, and its quality less that of ``arm`` with standard error."""
+def fold_numbers(group: Groups, folds: int, seed: int) -> Groups:
+    """The fold (n,) of each prompt, at random; those of one group stay together."""
+    return np.random.default_rng(seed).permutation(int(group.max()) + 1)[group] % folds
+
+
+def _compare(train: Split, arm: int, policies: Sequence[str], group: Groups, seed: int) -> pd.DataFrame:
+    """A row per provider and per policy and λ: its cost, and its quality less that of ``arm`` with standard error.
+
+    Scored are the prompts with every outcome; the others teach all the same.
+    """
     sweep = cost_weight_sweep(train.cost)
+    complete = complete_rows(train.quality, train.cost)
+    # folds of what is scored, so that each has its share of it
+    folds = np.full(len(complete), -1)
+    folds[complete] = fold_numbers(np.unique(group[complete], return_inverse=True)[1], FOLDS, seed)
+    folds[~complete & np.isin(group, group[complete])] = -2  # may teach of a text that is scored: left out
     parts: dict[str, list[Curve]] = {name: [] for name in ("", *policies)}
-    scored = []
-    numbers = np.unique(folds)
-    for number in tqdm(numbers, desc="cross-validation", disable=None):
-        inner, outer = train.rows(folds != number), train.rows(folds == number).complete("a fold of the training split")
+    scored, groups = [], []
+    for number in tqdm(np.unique(folds[complete]), desc="cross-validation", disable=None):
+        inner, outer = train.rows((folds != number) & (folds != -2)), train.rows(folds == number)
         scored.append(outer)
+        groups.append(group[folds == number])
         parts[""].append(Curve(outer.quality, outer.cost))
         for name in policies:
             fitted = learned(POLICIES[name], inner, Objective(), seed)
             parts[name].append(policy_curve(name, fitted, outer.X, outer.quality, outer.cost, sweep).outcomes)
     reference = np.concatenate([outer.quality[:, arm] for outer in scored])
+    drawn = np.unique(np.concatenate(groups), return_inverse=True)[1]
     rows: list[dict[str, Any]] = []
     for name, curves in parts.items():
         quality, cost = (np.concatenate(matrices) for matrices in zip(*curves, strict=True))
@@ -140,9 +194,8 @@ def _compare(train: Split, arm: int, policies: Sequence[str], folds: NDArray[np.
         labels = [(name, float(weight)) for weight in sweep] if name else singles
         for column, (policy, weight) in enumerate(labels):
             difference = quality[:, column] - reference
-            error = _and_two(difference).std(ddof=1) / np.sqrt(len(difference) + 2)
             row = {"policy": policy, "cost_weight": weight, "cost": cost[:, column].mean()}
-            rows.append(row | {"difference": difference.mean(), "se": error})
+            rows.append(row | {"difference": difference.mean(), "se": standard_error(difference, drawn)})
     return pd.DataFrame(rows)
 
 
@@ -158,28 +211,3 @@ def _fit(name: str, train: Split, objective: Objective, seed: int) -> Policy:
         return learned(POLICIES[name], train, objective, seed)
     policy = FixedPolicy(name.removeprefix("always "))
     return policy.fit(train.X, train.quality, train.cost, train.latency, providers=train.providers)
-
-
-def _judged(outcomes: Curve, held: Split, arm: int, seed: int) -> tuple[Interval, Interval]:
-    """Share of the baseline's cost that is saved, and the difference in quality, with paired 95 % intervals."""
-    cost = np.column_stack([outcomes.cost[:, 0], held.cost[:, arm]])
-    difference = outcomes.quality[:, 0] - held.quality[:, arm]
-    rng = np.random.default_rng([seed, 1])
-    means = np.vstack([cost.mean(axis=0), *(drawn @ cost / len(cost) for drawn in _draws(len(cost), rng))])
-    saving = 1.0 - means[:, 0] / means[:, 1]
-    doubted = _and_two(difference)
-    means = np.concatenate([drawn @ doubted / len(doubted) for drawn in _draws(len(doubted), rng)])
-    return percentile_interval(saving[0], saving[1:]), percentile_interval(float(difference.mean()), means)
-
-
-def _draws(n: int, rng: np.random.Generator) -> Iterator[Floats]:
-    return resample_weights(n, RESAMPLES, rng)
-
-
-def _and_two(difference: Floats) -> Floats:
-    """Differences (n + 2,) with one prompt more that was won, and one that was lost.
-
-    A handful of prompts on which two providers happen to be equal would otherwise prove them equal. After the adjusted
-    interval for paired proportions of Bonett and Price (2012), doi 10.3102/1076998611411915.
-    """
-    return np.append(difference, [1.0, -1.0])
