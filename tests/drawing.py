@@ -196,7 +196,7 @@ def recommendation(ax: Axes | None = None) -> Axes:
         baseline_cost=1.1e-2,
         quality=0.9,
         shares={"open/small": 0.4, "open/large": 0.6},
-        dominated=False,
+        doubts=(),
         caveats=(),
         compared=pd.concat([single, settings], ignore_index=True),
         fitted=FixedPolicy(),

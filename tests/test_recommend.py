@@ -208,9 +208,9 @@ def test_a_saving_that_hangs_on_ten_prompts_is_not_proven() -> None:
     frame = table.to_frame()
     frame.loc[frame["prompt_id"].isin(table.prompt_ids[::30]), "cost_usd"] *= 1000
     advice = recommend(PerformanceTable.from_frame(frame), policies=["ridge"], tolerance=0.1)
-    assert advice.dominated
     assert not advice.proven
-    assert "ten prompts carry more than half of the cost" in str(advice)
+    assert advice.saving.low > 0.0
+    assert "A/B test: ten prompts carry a third of the cost or more" in advice.verdict
 
 
 def test_what_a_tolerance_needs_is_told() -> None:

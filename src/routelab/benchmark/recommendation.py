@@ -42,8 +42,8 @@ class Recommendation(Shown):
         baseline_cost: that of the baseline, on the same prompts.
         quality: mean in [0, 1].
         shares: provider → share of the requests.
-        dominated: whether ten prompts carry more than half of the cost, so that its interval cannot be trusted.
-        caveats: what was left out, and why to doubt.
+        doubts: why its intervals cannot be trusted; nothing is proven then.
+        caveats: what was left out.
         compared: what the choice was made from, by cross-validation on the training prompts: ``policy``,
             ``cost_weight``, ``cost``, ``difference`` and its standard error ``se``.
         fitted: the policy.
@@ -63,7 +63,7 @@ class Recommendation(Shown):
     baseline_cost: float
     quality: float
     shares: dict[str, float]
-    dominated: bool
+    doubts: tuple[str, ...]
     caveats: tuple[str, ...]
     compared: pd.DataFrame
     fitted: Policy
@@ -76,9 +76,9 @@ class Recommendation(Shown):
 
     @property
     def proven(self) -> bool:
-        """Whether both intervals say so: it costs less, and no more than ``tolerance`` of quality is lost."""
+        """Whether both intervals say so, and may: it costs less, and no more than ``tolerance`` of quality is lost."""
         good = self.saving.low > 0.0 and self.quality_difference.low >= -self.tolerance
-        return self.changes and good and not self.dominated
+        return self.changes and good and not self.doubts
 
     @property
     def _promising(self) -> bool:
@@ -102,11 +102,9 @@ class Recommendation(Shown):
         if self.saving.high <= 0.0 or self.quality_difference.high < -self.tolerance:
             found = "saved nothing" if self.saving.high <= 0.0 else f"lost more than {self.tolerance:g} of quality"
             return f"Keep {self.baseline}: on fresh prompts {self.policy} {found}."
-        unsure = (
-            "costs less"
-            if self.saving.low <= 0.0 or self.dominated
-            else f"loses no more than {self.tolerance:g} of quality"
-        )
+        if self.doubts:
+            return f"Try {self.policy} in an A/B test: {self.doubts[0]}."
+        unsure = "costs less" if self.saving.low <= 0.0 else f"loses no more than {self.tolerance:g} of quality"
         return (
             f"Try {self.policy} in an A/B test, or collect more prompts: {self.n_eval:,} do not prove that it {unsure}."
         )
@@ -144,9 +142,8 @@ class Recommendation(Shown):
             f"{self.table}: chosen on {self.n_train:,} prompts, judged on {self.n_eval:,} others, against always "
             f"{self.baseline}, losing at most {self.tolerance:g} of quality",
             *self.caveats,
+            *self.doubts,
         ]
-        if self.dominated:
-            notes.append("ten prompts carry more than half of the cost: what it saves on average cannot be said")
         least = least_prompts(self.tolerance)
         if least is not None and self.n_eval < least and not self.proven:
             notes.append(
@@ -161,7 +158,7 @@ class Recommendation(Shown):
         told |= {"verdict": self.verdict, "proven": self.proven, "cost_weight": self.objective.cost_weight}
         told |= {"saving": self.saving.as_dict(), "quality_difference": self.quality_difference.as_dict()}
         told |= {"cost_usd": self.cost, "baseline_cost_usd": self.baseline_cost, "quality": self.quality}
-        told |= {"shares": self.shares, "dominated": self.dominated, "caveats": list(self.caveats)}
+        told |= {"shares": self.shares, "doubts": list(self.doubts), "caveats": list(self.caveats)}
         return told | {"compared": self.compared.to_dict(orient="records")}
 
 

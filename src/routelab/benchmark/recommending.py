@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
+from routelab.arrays import Floats
 from routelab.benchmark.harness import RESAMPLES, TrainSplit, splits_of
 from routelab.benchmark.paired import Groups, difference_interval, is_dominated, saving_interval, standard_error
 from routelab.benchmark.recommendation import Recommendation
@@ -114,8 +115,8 @@ def recommend(
         baseline_cost=float(held.cost[:, arm].mean()),
         quality=float(curve.points[0, 1]),
         shares=dict(zip(held.providers, curve.shares[0].tolist(), strict=True)),
-        dominated=is_dominated(cost) or is_dominated(held.cost[:, arm]),
-        caveats=(*left_out, *_missing(table, len(known.X) + len(held.X))),
+        doubts=tuple(_doubts(table, cost, held.cost[:, arm])),
+        caveats=(*left_out, *_unused(table, len(known.X) + len(held.X))),
         compared=compared,
         fitted=fitted,
         featurizer=featurizer,
@@ -141,16 +142,19 @@ def _often_asked(table: PerformanceTable, baseline: str | None) -> tuple[Perform
     return table.select_providers(kept), told
 
 
-def _missing(table: PerformanceTable, used: int) -> list[str]:
-    """What is to be said where outcomes are missing."""
-    told = []
+def _unused(table: PerformanceTable, used: int) -> Iterator[str]:
     if used < table.n:
-        told.append(f"{table.n - used:,} of {table.n:,} prompts lack an outcome of some provider and were not compared")
+        yield f"{table.n - used:,} of {table.n:,} prompts lack an outcome of some provider and were not compared"
+
+
+def _doubts(table: PerformanceTable, *costs: Floats) -> Iterator[str]:
+    """Why an interval may not hold."""
     graded = np.isfinite(table.quality).mean(axis=0)
     if np.ptp(graded) > _UNEQUAL:
         shares = ", ".join(f"{name} {share:.0%}" for name, share in zip(table.providers, graded, strict=True))
-        told.append(f"grades are missing unequally ({shares}): where failures are what is missing, none of this holds")
-    return told
+        yield f"grades are missing unequally ({shares}), and failures may be what is missing"
+    if any(map(is_dominated, costs)):
+        yield "ten prompts carry a third of the cost or more, too few to know what it costs on average"
 
 
 def text_groups(table: PerformanceTable) -> Groups:
