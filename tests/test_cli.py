@@ -246,6 +246,7 @@ def test_ui_serves_the_runs_of_the_project_on_this_machine_only(pipeline: Pipeli
     assert not [pid for pid in processes if psutil.pid_exists(pid)]
     said = (tmp_path / "server.log").read_text()
     assert f"MLflow UI: http://127.0.0.1:{port}/#/experiments/1/runs?viewStateShareKey=policies" in said
+    assert "MLflow sends no usage data from here" in said
 
 
 def test_ui_without_runs_says_how_to_make_some(tmp_path: Path) -> None:

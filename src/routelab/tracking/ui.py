@@ -50,6 +50,7 @@ def _serve(uri: str, listening: socket.socket, host: str) -> None:
         warnings.simplefilter("ignore")  # MLflow's own
         from mlflow.server import constants
         from mlflow.server.fastapi_app import app
+        from mlflow.telemetry.utils import is_telemetry_disabled
 
     os.environ[constants.BACKEND_STORE_URI_ENV_VAR] = uri
     os.environ[constants.ARTIFACT_ROOT_ENV_VAR] = artifact_folder(uri) or "mlflow-artifacts:/"
@@ -60,7 +61,9 @@ def _serve(uri: str, listening: socket.socket, host: str) -> None:
     name = f"[{host}]" if ":" in host else host
     address = f"http://{name}:{listening.getsockname()[1]}"
     print(f"MLflow UI: {address}/#/experiments/{experiment}/runs?viewStateShareKey={START}", flush=True)
-    print("Other views are under the button Views; Ctrl-C stops.", flush=True)
+    print("Other views are in the menu at the top right; Ctrl-C stops.", flush=True)
+    if is_telemetry_disabled():
+        print("MLflow sends no usage data from here, though its start page says that it does.", flush=True)
     config = uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1)
     try:
         uvicorn.Server(config).run(sockets=[listening])
