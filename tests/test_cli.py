@@ -228,7 +228,9 @@ def test_ui_serves_the_runs_of_the_project_on_this_machine_only(pipeline: Pipeli
                 time.sleep(0.2)
         assert "<title>MLflow</title>" in page
         found = get(f"http://127.0.0.1:{port}/api/2.0/mlflow/experiments/get-by-name?experiment_name=routelab")
-        assert json.loads(found)["experiment"]["name"] == "routelab"
+        experiment = json.loads(found)["experiment"]
+        assert experiment["name"] == "routelab"
+        assert {"key": "routelab.ui", "value": f"http://127.0.0.1:{port}"} in experiment["tags"]
         with socket.socket() as elsewhere, pytest.raises(OSError, match="refused"):
             elsewhere.connect(("127.0.0.2", port))
         processes = [server.pid, *(child.pid for child in psutil.Process(server.pid).children(recursive=True))]
