@@ -6,12 +6,14 @@ export MLFLOW_DISABLE_TELEMETRY := true
 LIVE := $(addprefix tests/benchmarks/test_,faults.py durability.py collect_kills.py proxy_fuzz.py grading.py \
 	live_overhead.py openai_speed.py proxy_speed.py notebook_canary.py)
 
-.PHONY: repro test lab ui docs lint study speed peers benchmark
+.PHONY: setup repro test lab ui docs lint study speed peers benchmark
 
 repro: .venv/.ready
 	@# a downloaded archive has no .git, and DVC must be told so
 	@test -e .git || grep -qs no_scm .dvc/config.local || printf '[core]\n    no_scm = true\n' >> .dvc/config.local
 	dvc repro
+
+setup: .venv/.ready
 
 test: repro
 	pytest

@@ -31,7 +31,12 @@ def test_a_policy_without_estimates_of_its_own_has_no_calibration() -> None:
 @pytest.mark.parametrize(("scored", "told"), [(49, True), (50, False)])
 def test_few_evaluation_prompts_are_warned_of(scored: int, told: bool) -> None:
     report = report_on(with_split(hard_and_easy(60 + scored), train=60), "train-means")
-    assert (f"only {scored} evaluation prompts" in "\n".join(report_lines(report))) is told
+    assert next(report_lines(report)).startswith(f"only {scored} evaluation prompts") is told
+
+
+def test_the_oracle_is_told_as_the_ceiling_not_as_the_best_policy() -> None:
+    lines = list(report_lines(report_on(with_split(hard_and_easy(150), train=100), "ridge", "oracle")))
+    assert sum(line.startswith("oracle (ceiling, no policy)  +1.000") for line in lines) == 1
 
 
 def test_the_report_tells_who_answers_under_three_settings_of_the_best_policy() -> None:

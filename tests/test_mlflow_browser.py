@@ -62,6 +62,9 @@ def test_the_first_page_shows_the_metrics_that_matter_and_charts_of_them(opened:
         page.get_by_text("forest · synthetic · evaluate").first.wait_for(timeout=60_000)
         for column in ("hull_gap_captured", "cost_save", "cost_usd"):
             assert page.get_by_role("columnheader", name=column).count() >= 1
+        rows = page.locator(".ag-row").all_inner_texts()
+        assert "Group: synthetic" in " ".join(rows)  # runs stand under their source
+        assert not [row for row in rows if "oracle" in row]
         look(page, "runs")
         page.locator("label:has(input[value=CHART])").click()
         page.locator(".js-plotly-plot").nth(2).wait_for(timeout=60_000)

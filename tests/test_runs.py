@@ -104,10 +104,29 @@ def test_runs_are_filtered_and_the_newest_of_those_alike_kept(ids: dict[str, str
     assert tracking.runs(experiment="half-train")["run_id"].tolist() == [ids["again"]]
     assert tracking.runs(experiment="far-away")["policy"].tolist() == ["forest"]
     assert len(tracking.runs(newest=True)) == 5
-    with pytest.raises(RoutelabError, match=r"no run with source='none'; see tracking.runs\(\), or run `dvc repro`"):
+    with pytest.raises(RoutelabError, match=r"no run with source='none'; tracking.runs\(\) lists those there are"):
         tracking.runs(source="none")
     with pytest.raises(RoutelabError, match="holds a quote"):
         tracking.runs(source="it's")
+
+
+def test_a_link_leads_to_the_ui_that_is_up_and_an_empty_store_tells_only_the_remedy(
+    ids: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mlflow
+
+    def start() -> str:
+        return str(tracking.runs()["link"].iloc[0].partition("#")[0])
+
+    client = mlflow.MlflowClient()
+    assert start() == "http://127.0.0.1:5000/"
+    client.set_experiment_tag("1", "routelab.ui", "http://127.0.0.1:5777")
+    assert start() == "http://127.0.0.1:5777/"
+    client.delete_experiment_tag("1", "routelab.ui")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'empty.db'}")
+    monkeypatch.setattr("routelab.tracking.table.experiments", lambda folder: {})
+    with pytest.raises(RoutelabError, match=r"^no run yet; run `dvc repro`$"):
+        tracking.runs()
 
 
 def test_two_runs_on_the_same_prompts_differ_by_an_interval_that_shares_their_noise(ids: dict[str, str]) -> None:
@@ -166,7 +185,8 @@ def test_the_experiment_tells_the_ui_its_views(ids: dict[str, str]) -> None:
     shared = {name: json.loads(tag) for name, tag in experiment.tags.items() if "sharedViewState" in name}
     assert {view["name"] for view in shared.values()} == {"Policies compared", "Training", "Learning online"}
     state = json.loads(shared["mlflow.sharedViewState.policies"]["state"])
-    assert "metrics.`hull_gap_captured`" in state["selectedColumns"]
+    best = [state["orderByKey"], state["columnOrder"][1], state["selectedColumns"][0]]
+    assert best == 3 * ["metrics.`hull_gap_captured`"]
     mlflow.MlflowClient().set_experiment_tag(experiment.experiment_id, "mlflow.note.content", "old")
     tracking.check_store()
-    assert mlflow.get_experiment(experiment.experiment_id).tags["mlflow.note.content"].startswith("Each run is")
+    assert mlflow.get_experiment(experiment.experiment_id).tags["mlflow.note.content"].startswith("The greater")

@@ -28,6 +28,7 @@ _BUDGET_HEADER = (
     "cost of budget",
 )
 _NO_CHOICE = ("oracle", "best-single", "random-mix", "rule")  # no policy that learned whom to ask
+_REFERENCES = {"oracle": "ceiling, no policy"}
 _FEW = 50  # evaluation prompts: below, the interval of a gap spans most of the scale
 _UNLIKE = (
     "published: ParetoBandit learned online from the outcomes of its own choices, after warm-up priors; "
@@ -51,18 +52,21 @@ def gap_order(policies: Mapping[str, Any]) -> list[str]:
 
 
 def report_lines(report: Mapping[str, Any]) -> Iterator[str]:
-    """The report of ``evaluate_table`` for a terminal: what was measured, a row per policy, and what was left out."""
+    """The report of ``evaluate_table`` for a terminal: what was measured, a row per policy, and what was left out.
+
+    Where too few prompts were scored to tell policies apart, the first line says so.
+    """
     split = (
         "the table's own split" if report["split"] == "own" else f"random split, {float(report['split']):.0%} to train"
     )
     if report["repeats"] > 1:
         split += f", mean of {report['repeats']}"
+    if report["n_eval"] < _FEW:
+        yield f"only {report['n_eval']} evaluation prompts: differences between policies, and their order, are noise"
     yield (
         f"{report['table']}: {report['n_train']:,} training and {report['n_eval']:,} evaluation prompts × "
         f"{report['providers']} providers ({split})"
     )
-    if report["n_eval"] < _FEW:
-        yield f"only {report['n_eval']} evaluation prompts: small differences between policies are noise"
     if report["n_eval_incomplete"]:
         yield f"{report['n_eval_incomplete']:,} more evaluation prompts lack an outcome and are not scored"
     yield f"AIQ of the single hull {report['single_hull_aiq']:.4f}, of the oracle {report['oracle_aiq']:.4f}"
@@ -89,7 +93,7 @@ def report_lines(report: Mapping[str, Any]) -> Iterator[str]:
 def _row(name: str, scores: Mapping[str, Any]) -> tuple[str, ...]:
     other = scores.get("difference_to_strongest_other")
     return (
-        name,
+        f"{name} ({_REFERENCES[name]})" if name in _REFERENCES else name,
         _interval(scores["hull_gap_captured"]),
         f"{scores['aiq']:.4f}",
         *(_number(scores[key], "{:+.1%}") for key in ("perf_gain", "cost_save", "cost_save_1pt")),

@@ -11,6 +11,7 @@ from routelab.errors import RoutelabError
 from routelab.project import project_root
 from routelab.tracking.commits import committed_files, committed_json, committed_params, experiments, flatten, git
 from routelab.tracking.store import experiment_id, store_errors, use_store
+from routelab.tracking.views import UI_ADDRESS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,14 +60,17 @@ def runs(
     tags = {name: value for name, value in wanted.items() if value is not None}
     use_store()
     with store_errors():
-        rows = [_row(run) for run in _found(experiment_id(), tags)]
+        project = experiment_id()
+        pages = f"{_ui(project)}/#/experiments/{project}/runs"
+        rows = [_row(run, pages) for run in _found(project, tags)]
     known = experiments(project_root())
     rows = [row | {"experiment_commit": known.get(row["experiment"])} for row in rows]
     logged = {row["experiment"] for row in rows}
     rows += _unlogged({name: commit for name, commit in known.items() if name not in logged}, tags)
     if not rows:
         asked = ", ".join(f"{name}={value!r}" for name, value in tags.items())
-        raise RoutelabError(f"no run {f'with {asked}' if asked else 'yet'}; see tracking.runs(), or run `dvc repro`")
+        told = f"with {asked}; tracking.runs() lists those there are" if asked else "yet; run `dvc repro`"
+        raise RoutelabError(f"no run {told}")
     _add_changed(rows)
     table = pd.DataFrame(rows)
     table["started"] = pd.to_datetime(table["started"], unit="ms", utc=True)
@@ -102,7 +106,7 @@ def _quoted(value: str) -> str:
     return value
 
 
-def _row(run: Run) -> dict[str, Any]:
+def _row(run: Run, pages: str) -> dict[str, Any]:
     tags, info = run.data.tags, run.info
     metrics = {plain_name(name): value for name, value in run.data.metrics.items()}
     duration = (info.end_time - info.start_time) / 1000 if info.end_time else None
@@ -117,15 +121,18 @@ def _row(run: Run) -> dict[str, Any]:
         "duration_s": duration,
         "status": info.status,
         "run_id": info.run_id,
-        "link": run_link(info.experiment_id, info.run_id),
+        "link": f"{pages}/{info.run_id}",
     }
 
 
-def run_link(experiment: str, run_id: str) -> str:
-    """Address of a run's page: at the tracking server, where there is one, or at that of ``routelab ui``."""
+def _ui(experiment: str) -> str:
+    """Address of the tracking server, where there is one, or of ``routelab ui``, at its usual port if it is not up."""
+    import mlflow
+
     uri = os.environ.get("MLFLOW_TRACKING_URI", "")
-    base = uri.rstrip("/") if uri.startswith("http") else "http://127.0.0.1:5000"
-    return f"{base}/#/experiments/{experiment}/runs/{run_id}"
+    if uri.startswith("http"):
+        return uri.rstrip("/")
+    return str(mlflow.get_experiment(experiment).tags.get(UI_ADDRESS, "http://127.0.0.1:5000"))
 
 
 def plain_name(name: str) -> str:

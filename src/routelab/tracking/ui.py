@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import socket
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
 from routelab.errors import RoutelabError
 from routelab.tracking.store import artifact_folder, experiment_id, store_errors, store_uri, use_store
-from routelab.tracking.views import START
+from routelab.tracking.views import START, UI_ADDRESS
 
 
 def serve_ui(host: str, port: int) -> None:
@@ -48,21 +49,31 @@ def _serve(uri: str, listening: socket.socket, host: str) -> None:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # MLflow's own
+        from mlflow import MlflowClient
         from mlflow.server import constants
         from mlflow.server.fastapi_app import app
+        from mlflow.telemetry.utils import is_telemetry_disabled
 
     os.environ[constants.BACKEND_STORE_URI_ENV_VAR] = uri
     os.environ[constants.ARTIFACT_ROOT_ENV_VAR] = artifact_folder(uri) or "mlflow-artifacts:/"
     os.environ[constants.SERVE_ARTIFACTS_ENV_VAR] = "true"
-    use_store()
-    with store_errors():
-        experiment = experiment_id()
     name = f"[{host}]" if ":" in host else host
     address = f"http://{name}:{listening.getsockname()[1]}"
+    use_store()
+    store = MlflowClient()
+    with store_errors():
+        experiment = experiment_id()
+    with suppress(RoutelabError), store_errors():  # for the links of ``tracking.runs``; a store may be read-only
+        store.set_experiment_tag(experiment, UI_ADDRESS, address)
     print(f"MLflow UI: {address}/#/experiments/{experiment}/runs?viewStateShareKey={START}", flush=True)
-    print("Other views are under the button Views; Ctrl-C stops.", flush=True)
+    print("Other views are in the menu at the top right; Ctrl-C stops.", flush=True)
+    if is_telemetry_disabled():
+        print("MLflow sends no usage data from here, though its start page says that it does.", flush=True)
     config = uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1)
     try:
         uvicorn.Server(config).run(sockets=[listening])
     except KeyboardInterrupt:
         print("\nstopped")
+    finally:
+        with suppress(RoutelabError), store_errors():
+            store.delete_experiment_tag(experiment, UI_ADDRESS)

@@ -12,13 +12,17 @@ from functools import cache
 from typing import Any
 
 START = "policies"  # the view that ``routelab ui`` opens
+UI_ADDRESS = "routelab.ui"  # tag of the experiment: where ``routelab ui`` serves it now
 
 _NOTE = """\
-Each run is one stage on one source for one policy. Open a view with the button **Views**:
+The greater **hull_gap_captured**, the better the policy: 0 is the best mixture of fixed providers, 1 is an oracle.
 
-- **Policies compared**: every policy on prompts that none of them saw. *hull_gap_captured* is 0 for the best mixture
-  of fixed providers and 1 for an oracle; *quality* and *cost_usd* are those where quality alone counts; `_low` and
-  `_high` bound 95 % intervals. `routelab.tracking.compare(a, b)` says how surely two runs differ.
+The button at the top right opens a view; it is called *Views*, or as the view that is open:
+
+- **Policies compared**: every policy on prompts that none of them saw, per source, the best first. *quality* and
+  *cost_usd* are those where quality alone counts; `_low` and `_high` bound 95 % intervals. The oracle, the ceiling, is
+  left out; the filter brings it back. Under the charts, *Differences* sets runs beside each other;
+  `routelab.tracking.compare(a, b)` says how surely two of them differ.
 - **Training**: settings, figures and the model of each trained policy.
 - **Learning online**: what policies earned while prices, providers and feedback changed under them.
 
@@ -34,9 +38,10 @@ def experiment_tags() -> dict[str, str]:
     views = {
         START: _view(
             "Policies compared",
-            "tags.stage = 'evaluate'",
+            "tags.stage = 'evaluate' AND tags.policy != 'oracle'",
             [gap, *bounds, "cost_save", "quality", "cost_usd"],
             [_card("BAR", gap), _scatter("cost_usd", "quality"), _card("BAR", "cost_save"), _differences()],
+            best_first=True,
         ),
         "training": _view(
             "Training",
@@ -59,21 +64,32 @@ def experiment_tags() -> dict[str, str]:
     }
 
 
-def _view(name: str, runs: str, metrics: Sequence[str], charts: Sequence[dict[str, Any]]) -> str:
-    """A saved view: which runs, which columns, and the charts above those that MLflow adds for every metric."""
+def _view(
+    name: str, runs: str, metrics: Sequence[str], charts: Sequence[dict[str, Any]], *, best_first: bool = False
+) -> str:
+    """A saved view: which runs, which columns, and the charts above those that MLflow adds for every metric.
+
+    The newest run stands first; with ``best_first``, that of the greatest first metric, under its source.
+    """
     columns = [f"metrics.`{metric}`" for metric in metrics] + [
         f"tags.`{tag}`" for tag in ("source", "dvc_experiment", "git_commit")
     ]
+    name_column = "attributes.`Run Name`"
+    by_source = {"aggregateFunction": "average", "groupByKeys": [{"mode": "tag", "groupByData": "source"}]}
     ours, rest = ("routelab", name, True), ("rest", "Model metrics", False)
     state = {
         "searchFilter": runs,
-        "orderByKey": "attributes.start_time",
+        "orderByKey": columns[0] if best_first else "attributes.start_time",
+        "groupBy": by_source if best_first else None,
+        "useGroupedValuesInCharts": False,
         "orderByAsc": False,
         "startTime": "ALL",
         "lifecycleFilter": "Active",
         "datasetsFilter": [],
         "modelVersionFilter": "All Runs",
         "selectedColumns": columns,
+        "columnOrder": [name_column, *columns],  # MLflow's own is by name
+        "columnWidths": {name_column: 300, columns[0]: 150},  # no name is cut
         "runsHiddenMode": "FIRST_20_RUNS",
         "isAccordionReordered": True,  # keeps our section first
         "compareRunCharts": list(charts),
