@@ -14,6 +14,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.text import Text
 from scipy import stats
 
+from drawing import recommendation
 from routelab import plots
 
 CURVES = {
@@ -196,3 +197,10 @@ def test_a_dollar_in_a_name_starts_no_formula() -> None:
     told = [text for text in figure.findobj(Text) if isinstance(text, Text) and "$" in text.get_text()]
     assert told
     assert not any(text.get_parse_math() for text in told)
+
+
+def test_a_cheaper_provider_below_the_edge_of_a_recommendation_is_told() -> None:
+    assert not [text for text in recommendation().texts if text.get_text().startswith("not shown")]
+    ax = recommendation(worst=-0.4)
+    (told,) = [text.get_text() for text in ax.texts if text.get_text().startswith("not shown")]
+    assert told == "not shown: 1 cheaper provider, may lose 0.06 or more"
