@@ -176,12 +176,12 @@ def decision(ax: Axes | None = None) -> Axes:
     return plots.plot_decision(["small", "large", "frontier"], quality, utility, 1, quality_se=0.1 * quality, ax=ax)
 
 
-def recommendation(ax: Axes | None = None) -> Axes:
+def recommendation(ax: Axes | None = None, worst: float = -0.045) -> Axes:
     rng = np.random.default_rng(0)
     settings = pd.DataFrame({"policy": "forest", "cost_weight": np.arange(12.0), "cost": np.geomspace(1e-2, 1e-3, 12)})
     settings = settings.assign(difference=0.005 - 0.03 * rng.random(12) * np.linspace(0, 1, 12), se=0.004)
     single = pd.DataFrame({"policy": ["always open/small", "always open/large"], "cost_weight": 0.0})
-    single = single.assign(cost=[8e-4, 1.1e-2], difference=[-0.045, 0.0], se=[0.005, 0.001])
+    single = single.assign(cost=[8e-4, 1.1e-2], difference=[worst, 0.0], se=[0.005, 0.001])
     advice = Recommendation(
         table="mine.csv",
         policy="forest",

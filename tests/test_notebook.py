@@ -144,6 +144,8 @@ def test_an_mlflow_store_that_does_not_answer_is_told_at_once_without_its_passwo
         message = kernel.failure(address + "tracking.runs()")  # which retried for minutes
         assert is_short(message)
         assert "127.0.0.1:9" in message
+        assert "Connection refused" in message
+        assert "HTTPConnection" not in message  # the chain of urllib3
         assert "MLFLOW_TRACKING_URI" in message
         assert "secret" not in message
     finally:
@@ -217,3 +219,37 @@ def test_outputs_are_read_from_any_folder(pipeline: Pipeline, monkeypatch: pytes
     with pytest.raises(RoutelabError, match=r"data/reports/nobody/curves.csv is missing: run `dvc repro`"):
         outputs("nobody").frame("curves")
     assert project_path("params.yaml") == pipeline.root.resolve() / "params.yaml"
+
+
+def test_a_hard_package_that_is_missing_is_told_even_by_the_cell_that_loads_the_extension(kernel: Kernel) -> None:
+    kernel.run("%unload_ext routelab.notebook")
+    kernel.run("hidden = {n: sys.modules.pop(n) for n in list(sys.modules) if n.split('.')[0] == 'matplotlib'}")
+    kernel.run("sys.modules['matplotlib'] = None")
+    try:
+        message = kernel.failure("%load_ext routelab.notebook\nfrom routelab import plots\nplots.plot_tasks")
+        sklearn = kernel.failure("raise ModuleNotFoundError('no', name='sklearn.base')")
+    finally:
+        kernel.run("del sys.modules['matplotlib']; sys.modules.update(hidden)")
+        kernel.run("%unload_ext routelab.notebook")
+    assert is_short(message)
+    assert "matplotlib is not installed: run `pip install routelab` in a terminal" in message
+    assert "sklearn is not installed: run `pip install routelab` in a terminal" in sklearn
+
+
+@pytest.mark.parametrize("waits", ["import time; time.sleep(30)", "import asyncio\nawait asyncio.sleep(30)"])
+def test_the_stop_button_is_told_in_a_line_and_the_cell_fails(kernel: Kernel, waits: str) -> None:
+    stop = f"import signal, threading\nthreading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()\n{waits}"
+    message = kernel.failure(stop)
+    assert is_short(message)
+    assert "the cell was interrupted" in message
+
+
+def test_names_in_a_styled_table_are_text(kernel: Kernel) -> None:
+    kernel.run("from routelab.notebook import styled")
+    kernel.run("name = '<script>a</script> $x_1$'")
+    kernel.run("frame = pd.DataFrame({name: [name], 'n': [0.5]}, index=pd.Index([name], name=name))")
+    shown = kernel.run("print(styled(frame).format(precision=2).to_html())")
+    assert "<script>" not in shown
+    assert shown.count("&lt;script&gt;") == 4
+    assert "tex2jax_ignore" in shown
+    assert "0.50" in shown

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import matplotlib as mpl
@@ -10,8 +11,10 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_rgb
+from matplotlib.text import Text
 from scipy import stats
 
+from drawing import recommendation
 from routelab import plots
 
 CURVES = {
@@ -183,3 +186,21 @@ def test_other_numbers_are_another_png(tmp_path: Path) -> None:
     one = plots.save_figure(plots.plot_importance(["a", "b"], np.array([0.6, 0.4])), tmp_path / "one.png")
     other = plots.save_figure(plots.plot_importance(["a", "b"], np.array([0.5, 0.5])), tmp_path / "other.png")
     assert one.read_bytes() != other.read_bytes()
+
+
+def test_a_dollar_in_a_name_starts_no_formula() -> None:
+    name = r"$x_1$ $\frac"
+    singles = {name: (0.001, 0.5), "other": (0.01, 0.85)}
+    figure = plots.plot_frontier({name: CURVES["forest"]}, singles, title=f"always {name}").get_figure(root=True)
+    assert figure is not None
+    figure.savefig(io.BytesIO(), format="png")
+    told = [text for text in figure.findobj(Text) if isinstance(text, Text) and "$" in text.get_text()]
+    assert told
+    assert not any(text.get_parse_math() for text in told)
+
+
+def test_a_cheaper_provider_below_the_edge_of_a_recommendation_is_told() -> None:
+    assert not [text for text in recommendation().texts if text.get_text().startswith("not shown")]
+    ax = recommendation(worst=-0.4)
+    (told,) = [text.get_text() for text in ax.texts if text.get_text().startswith("not shown")]
+    assert told == "not shown: 1 cheaper provider, may lose 0.06 or more"

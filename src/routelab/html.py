@@ -6,6 +6,7 @@ Nothing here is taken as HTML: every text, whoever wrote it, is made one printab
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import Field, dataclass, fields
 from html import escape
@@ -17,6 +18,8 @@ _BLUE, _ORANGE = "#0173b2", "#de8f05"  # told apart by colour-blind eyes, on whi
 _BRIEF = Repr()
 _BRIEF.maxstring = _BRIEF.maxother = 120
 _BRIEF.maxdict = 8
+_MARKUP = re.compile(r"[\\`*_{}\[\]<>()#|$&~!@]")
+_FORMULA = re.compile("&#(36|92);")  # a dollar or a backslash
 _CSS = "text-align:{};padding:1px 8px;white-space:nowrap"
 
 
@@ -39,6 +42,16 @@ def number(value: float | None, digits: int = 4) -> str:
     ('0.1235', '', '')
     """
     return "" if value is None or math.isnan(value) else f"{value:.{digits}g}"
+
+
+def plain(text: object) -> str:
+    """A name of anybody's as it reads, in Markdown: no formatting, no HTML, no formula, one line.
+
+    >>> plain("gpt-4o"), plain("**b** | <i>")
+    ('gpt-4o', '&#42;&#42;b&#42;&#42; &#124; &#60;i&#62;')
+    """
+    told = _MARKUP.sub(lambda found: f"&#{ord(found[0])};", " ".join(str(text).split()))
+    return f"<span class='tex2jax_ignore mathjax_ignore'>{told}</span>" if _FORMULA.search(told) else told
 
 
 class Record(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from asyncio import CancelledError
 from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 from types import TracebackType
@@ -13,6 +14,7 @@ from routelab.project import working_copy
 
 _HOOK = "_render_traceback_"  # of an exception: what IPython shows of it
 _LINES, _WIDTH = 4, 600
+_DISTRIBUTIONS = {"sklearn": "scikit_learn", "yaml": "pyyaml"}  # which are not named like what they bring
 
 
 def show_failure(
@@ -36,6 +38,8 @@ def remedy(error: BaseException) -> str | None:
     "openai is not installed: run `pip install 'routelab[live]'` in a terminal"
     >>> remedy(ZeroDivisionError())
     """
+    if isinstance(error, (KeyboardInterrupt, CancelledError)):
+        return "the cell was interrupted"
     if isinstance(error, RoutelabError):
         return str(error)
     if isinstance(error, ModuleNotFoundError):
@@ -55,8 +59,9 @@ def _provided_by(package: str) -> str | None:
         needed = requires("routelab") or []
     except PackageNotFoundError:
         return None
+    wanted = _DISTRIBUTIONS.get(package, package).lower()
     for line in needed:
-        if re.split(r"[^\w.-]", line)[0].replace("-", "_").lower() == package.lower():
+        if re.split(r"[^\w.-]", line)[0].replace("-", "_").lower() == wanted:
             extra = re.search(r"""extra == ['"](\w+)['"]""", line)
             return "routelab" if extra is None else f"'routelab[{extra[1]}]'"
     return None

@@ -31,7 +31,7 @@ def plot_estimators(
     """Estimates of each policy, one mark per estimator, hollow where few decisions carry them; bars are intervals.
 
     Args:
-        frame: of ``evaluation.ope.evaluate``; where low and high are NaN there is no bar.
+        frame: of ``evaluation.ope.evaluate``; where low and high are NaN there is no bar, and the legend says so.
         metric: the one of its metrics that is drawn.
         truth: the true mean of policies where it is known, drawn as a line.
         title: the finding; None says which policies the estimators put first, or that they do not agree.
@@ -50,7 +50,8 @@ def plot_estimators(
             ax.hlines(y, rows["low"], rows["high"], color=style.color, linewidth=2)
             sure = np.where(rows["warning"].isin(("", np.nan)), 1.0, np.nan)  # NaN as read from a CSV
             draw_marks(ax, rows["value"], y, style, "_doubtful", filled=False, size=6.0)
-            draw_marks(ax, rows["value"] * sure, y, style, name, size=6.0)
+            label = name if rows["low"].notna().any() else f"{name}, no interval"
+            draw_marks(ax, rows["value"] * sure, y, style, label, size=6.0)
         for told, policy in enumerate(known):
             at, label = policies.index(policy), "_truth" if told else "truth"
             ax.vlines((truth or {})[policy], at - 0.45, at + 0.45, color="0.2", linestyle="--", label=label)

@@ -23,7 +23,8 @@ _Z = 1.959963984540054
 def plot_recommendation(advice: Recommendation, *, title: str | None = None, ax: Axes | None = None) -> Axes:
     """Cost and quality of all settings against the baseline, and of the chosen one on prompts nobody had seen.
 
-    Bars are 95 % intervals. Settings that surely lose more than six tolerances (and .05) are left out.
+    Bars are 95 % intervals. Settings that surely lose more than six tolerances (and .05) are left out; how many of them
+    are single providers that cost less than the baseline is said.
 
     Args:
         advice: of ``recommend``.
@@ -75,10 +76,21 @@ def plot_recommendation(advice: Recommendation, *, title: str | None = None, ax:
         named = shown[single].assign(name=shown["policy"].str.removeprefix("always "))
         names = short_names(named["name"]).values()
         label_points(ax, (1e3 * named["cost"]).tolist(), named["difference"].tolist(), list(names))
+        _tell_hidden(ax, advice, floor)
         ax.set_ylabel("mean quality less that of the baseline")
         entitle(ax, title or advice.verdict)
         legend_beside(ax)
     return ax
+
+
+def _tell_hidden(ax: Axes, advice: Recommendation, floor: float) -> None:
+    """Say at the lower edge how many single providers below ``floor`` would cost less than the baseline."""
+    single = advice.compared[advice.compared["policy"].str.startswith("always ")]
+    usd = single.loc[single["policy"] == f"always {advice.baseline}", "cost"].min()
+    count = int(((single["difference"] - _Z * single["se"] <= floor) & (single["cost"] < usd)).sum())
+    if count:
+        told = f"not shown: {count} cheaper provider{'s' * (count > 1)}, may lose {-floor:.2g} or more"
+        ax.text(0.01, 0.01, told, transform=ax.transAxes, fontsize=9, color=INK, va="bottom", zorder=9)
 
 
 def _draw(ax: Axes, rows: pd.DataFrame, marker: str, colour: Colour, label: str) -> None:

@@ -50,9 +50,9 @@ def styles(names: Iterable[str]) -> dict[str, Style]:
 
 @contextmanager
 def theme() -> Iterator[None]:
-    """The one look of all figures: white grid, colour-blind palette, matplotlib's own font."""
+    """The one look of all figures: white grid, colour-blind palette, matplotlib's own font; a dollar is a dollar."""
     with (
-        mpl.rc_context(),
+        mpl.rc_context({"text.parse_math": False}),
         sns.axes_style("whitegrid", _FONT),
         sns.plotting_context("notebook"),
         sns.color_palette(PALETTE),

@@ -68,6 +68,8 @@ class Outcomes:
             if quality_se.shape != quality.shape:
                 raise PolicyError(f"quality_se has shape {quality_se.shape}, quality {quality.shape}; give one shape")
             _check_range("quality_se", quality_se, np.inf, names)
+        if not len(X):
+            raise PolicyError("there are no prompts to learn from; the table is too small: collect more")
         for what, values in (("quality", quality), ("cost", cost)):
             unseen = [name for name, column in zip(names, values.T, strict=True) if np.isnan(column).all()]
             if unseen:

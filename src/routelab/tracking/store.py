@@ -73,7 +73,9 @@ def store_errors() -> Iterator[None]:
     try:
         yield
     except (mlflow.exceptions.MlflowException, SQLAlchemyError) as error:
-        told = f"MLflow store {mlflow.get_tracking_uri()}: {str(error).splitlines()[0]}"
+        first = str(error).splitlines()[0]
+        cause = re.search(r"Caused by \w+\([\"']?(?:\w+\(host=.*?\): )?(.+?)[\"']?\)\)$", first)  # of urllib3's chain
+        told = f"MLflow store {mlflow.get_tracking_uri()}: {cause[1] if cause else first}"
         raise RoutelabError(
             f"{re.sub(r'//[^/@ ]*@', '//', told)}; see that it is up and can be written, "
             "or set MLFLOW_TRACKING_URI to another (unset: mlflow.db of the project)"
