@@ -15,6 +15,15 @@ from routelab.tables.sources import MIRROR
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
+@pytest.fixture(autouse=True)
+def own_store() -> Iterator[None]:
+    """MLflow exports the store that a test chose: kernels that are started later must not take it for the user's."""
+    chosen = os.environ.get("MLFLOW_TRACKING_URI")
+    yield
+    if chosen is None:
+        os.environ.pop("MLFLOW_TRACKING_URI", None)
+
+
 @pytest.fixture
 def mirror(monkeypatch: pytest.MonkeyPatch) -> Path:
     """The mirror of public files: the one that is set, else the one beside the repository."""

@@ -115,15 +115,16 @@ def test_a_file_of_a_stage_that_another_library_misses_is_told_as_well(kernel: K
 
 
 def test_a_missing_extra_says_what_to_install(kernel: Kernel) -> None:
-    block = "hidden = {n: sys.modules.pop(n) for n in list(sys.modules) if n.split('.')[0] == 'openai'}\n"
-    block += "sys.modules.pop('routelab.providers.openai_client', None)\nsys.modules['openai'] = None\n"
+    block = "hidden = {n: sys.modules.pop(n) for n in list(sys.modules) if n.split('.')[0] in ('aiohttp', 'openai')}\n"
+    block += "sys.modules.pop('routelab.providers.openai_client', None)\n"
+    block += "sys.modules['aiohttp'] = sys.modules['openai'] = None\n"
     try:
         message = kernel.failure(block + "OpenAIProvider('gpt', model='gpt', key_env=None, price=Price(1, 2))")
         directly = kernel.failure("import openai.types")
     finally:
-        kernel.run("del sys.modules['openai']")
+        kernel.run("del sys.modules['aiohttp'], sys.modules['openai']; sys.modules.update(hidden)")
     assert is_short(message)
-    assert "OpenAIProvider needs openai; install routelab[live]" in message
+    assert "OpenAIProvider needs aiohttp; install routelab[live]" in message
     assert is_short(directly)
     assert "openai is not installed: run `pip install 'routelab[live]'` in a terminal" in directly
     assert "Traceback" in kernel.failure("import nothing_of_ours")

@@ -18,6 +18,8 @@ ROOT = Path(__file__).resolve().parents[1]
 SHOTS = ROOT / "build" / "screenshots"
 NOTEBOOKS = sorted(path.name for path in (ROOT / "notebooks").glob("[0-9]*.ipynb"))
 
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
 pytestmark = pytest.mark.skipif(NO_BROWSER is not None, reason=str(NO_BROWSER))
 
 
@@ -44,11 +46,17 @@ def test_a_notebook_runs_in_jupyterlab_and_its_figures_are_seen(name: str, serve
         open_notebook(page, served, f"notebooks/{name}")
         ran = run_all(page, timeout_s=240)
         assert errors(ran) == []
-        pictures = page.locator(".jp-OutputArea-output img, .jp-OutputArea-output svg")
-        drawn = sum("image/png" in out.get("data", {}) for cell in ran["cells"] for out in cell.get("outputs", ()))
-        sizes = pictures.evaluate_all("all => all.map(one => [one.clientWidth, one.clientHeight])")
-        assert len(sizes) >= drawn > 0
-        assert all(width > 50 and height > 20 for width, height in sizes)
+        outputs = [out.get("data", {}) for cell in ran["cells"] for out in cell.get("outputs", ())]
+        widgets = sum(WIDGET in data for data in outputs)
+        figures = sum("image/png" in data and WIDGET not in data for data in outputs)
+        sizes = page.locator(".jp-RenderedImage img").evaluate_all("all => all.map(one => one.clientWidth)")
+        assert len(sizes) == figures
+        assert figures + widgets > 0
+        assert min(sizes, default=300) >= 300
+        assert (
+            page.locator(".jp-OutputArea-output.jupyter-widgets, .jp-OutputArea-output .jupyter-widgets").count()
+            >= widgets
+        )
         SHOTS.mkdir(parents=True, exist_ok=True)
         height = page.evaluate("document.querySelector('.jp-WindowedPanel-viewport').scrollHeight")
         page.evaluate("window.jupyterapp.commands.execute('application:toggle-left-area')")

@@ -136,7 +136,7 @@ class Recommendation(Shown):
             *([saved] if self.changes else []),
             ("quality", f"{changed if self.changes else ''}{self.quality:.3f}"),
             ("cost", f"{1000 * self.cost:.4g} USD per 1,000 requests"),
-            *(("asks" if not place else " ", f"{name} {share:.0%}") for place, (share, name) in enumerate(used)),
+            *(("asks" if not place else " ", f"{share:.0%} {name}") for place, (share, name) in enumerate(used)),
         ]
         notes = [
             f"{self.table}: chosen on {self.n_train:,} prompts, judged on {self.n_eval:,} others, against always "
