@@ -198,7 +198,10 @@ def recommendation(ax: Axes | None = None, worst: float = -0.045) -> Axes:
         shares={"open/small": 0.4, "open/large": 0.6},
         doubts=(),
         caveats=(),
-        compared=pd.concat([single, settings], ignore_index=True),
+        compared=pd.concat([single, settings], ignore_index=True).assign(
+            low=lambda rows: rows["difference"] - 1.959963984540054 * rows["se"],
+            high=lambda rows: rows["difference"] + 1.959963984540054 * rows["se"],
+        ),
         fitted=FixedPolicy(),
         featurizer=RequestFeaturizer(),
     )

@@ -10,6 +10,7 @@ from routelab.evaluation.bootstrap import Interval, percentile_interval, resampl
 
 Groups = NDArray[np.intp]
 _DEAREST = 10
+Z = 1.959963984540054  # 97.5 % quantile of the normal distribution
 
 
 def standard_error(difference: Floats, group: Groups) -> float:
@@ -61,4 +62,4 @@ def least_prompts(tolerance: float) -> int | None:
     >>> least_prompts(0.01), least_prompts(0.05), least_prompts(0.0)
     (276, 54, None)
     """
-    return int(np.ceil(1.959963984540054 * np.sqrt(2.0) / tolerance)) - 2 if tolerance > 0.0 else None
+    return int(np.ceil(Z * np.sqrt(2.0) / tolerance)) - 2 if tolerance > 0.0 else None

@@ -45,7 +45,7 @@ class Recommendation(Shown):
         doubts: why its intervals cannot be trusted; nothing is proven then.
         caveats: what was left out.
         compared: what the choice was made from, by cross-validation on the training prompts: ``policy``,
-            ``cost_weight``, ``cost``, ``difference`` and its standard error ``se``.
+            ``cost_weight``, ``cost``, ``difference`` with ``low`` and ``high``, its 95 % interval.
         fitted: the policy.
         featurizer: its own.
     """

@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 
 from routelab.arrays import Floats
 from routelab.benchmark.harness import RESAMPLES, TrainSplit, splits_of
-from routelab.benchmark.paired import Groups, difference_interval, is_dominated, saving_interval, standard_error
+from routelab.benchmark.paired import Groups, Z, difference_interval, is_dominated, saving_interval, standard_error
 from routelab.benchmark.recommendation import Recommendation
 from routelab.benchmark.runs import learned
 from routelab.errors import PolicyError, RoutelabError
@@ -30,7 +30,6 @@ from routelab.tables.table import PerformanceTable
 CANDIDATES = ("forest", "ridge", "knn", "cluster", "plug-in")
 FOLDS = 5
 _UNEQUAL = 0.05  # shares of graded prompts of two providers differ by more
-_Z = 1.959963984540054  # 97.5 % quantile of the normal distribution
 
 
 def recommend(
@@ -169,7 +168,7 @@ def fold_numbers(group: Groups, folds: int, seed: int) -> Groups:
 
 
 def _compare(train: Split, arm: int, policies: Sequence[str], group: Groups, seed: int) -> pd.DataFrame:
-    """A row per provider and per policy and λ: its cost, and its quality less that of ``arm`` with standard error.
+    """A row per provider and per policy and λ: its cost, and its quality less that of ``arm``, with a 95 % interval.
 
     Scored are the prompts with every outcome; the others teach all the same.
     """
@@ -198,14 +197,15 @@ def _compare(train: Split, arm: int, policies: Sequence[str], group: Groups, see
         labels = [(name, float(weight)) for weight in sweep] if name else singles
         for column, (policy, weight) in enumerate(labels):
             difference = quality[:, column] - reference
+            mean, half = difference.mean(), Z * standard_error(difference, drawn)
             row = {"policy": policy, "cost_weight": weight, "cost": cost[:, column].mean()}
-            rows.append(row | {"difference": difference.mean(), "se": standard_error(difference, drawn)})
+            rows.append(row | {"difference": mean, "low": mean - half, "high": mean + half})
     return pd.DataFrame(rows)
 
 
 def _cheapest(compared: pd.DataFrame, tolerance: float, baseline: str) -> tuple[str, float]:
     """Policy and λ of the cheapest row that is surely as good as ``baseline``, which itself always is."""
-    good = compared["difference"] - _Z * compared["se"] >= -tolerance
+    good = compared["low"] >= -tolerance
     first = compared[good | (compared["policy"] == baseline)].sort_values("cost", kind="stable").head(1)
     return str(first["policy"].item()), float(first["cost_weight"].item())
 

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from routelab.benchmark.recommendation import Recommendation
 
 Colour = str | tuple[float, float, float]
-_Z = 1.959963984540054
 
 
 def plot_recommendation(advice: Recommendation, *, title: str | None = None, ax: Axes | None = None) -> Axes:
@@ -33,8 +32,8 @@ def plot_recommendation(advice: Recommendation, *, title: str | None = None, ax:
     """
     compared, judged = advice.compared, advice.quality_difference
     floor = min(-6.0 * advice.tolerance, -0.05, judged.low - 0.01)
-    shown = compared[compared["difference"] - _Z * compared["se"] > floor]
-    sure = shown["difference"] - _Z * shown["se"] >= -advice.tolerance
+    shown = compared[compared["low"] > floor]
+    sure = shown["low"] >= -advice.tolerance
     single = shown["policy"].str.startswith("always ")
     colours = sns.color_palette(PALETTE)
     with theme():
@@ -87,7 +86,7 @@ def _tell_hidden(ax: Axes, advice: Recommendation, floor: float) -> None:
     """Say at the lower edge how many single providers below ``floor`` would cost less than the baseline."""
     single = advice.compared[advice.compared["policy"].str.startswith("always ")]
     usd = single.loc[single["policy"] == f"always {advice.baseline}", "cost"].min()
-    count = int(((single["difference"] - _Z * single["se"] <= floor) & (single["cost"] < usd)).sum())
+    count = int(((single["low"] <= floor) & (single["cost"] < usd)).sum())
     if count:
         told = f"not shown: {count} cheaper provider{'s' * (count > 1)}, may lose {-floor:.2g} or more"
         ax.text(0.01, 0.01, told, transform=ax.transAxes, fontsize=9, color=INK, va="bottom", zorder=9)
@@ -99,7 +98,7 @@ def _draw(ax: Axes, rows: pd.DataFrame, marker: str, colour: Colour, label: str)
         ax.errorbar(
             1e3 * rows["cost"],
             rows["difference"],
-            _Z * rows["se"],
+            np.array([rows["difference"] - rows["low"], rows["high"] - rows["difference"]]),
             fmt=marker,
             markersize=5,
             elinewidth=0.8,
