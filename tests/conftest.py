@@ -12,16 +12,18 @@ from postgres import MISSING, empty_schema, postgres_server
 from routelab import PerformanceDB
 from routelab.tables.sources import MIRROR
 
+STORE = os.environ.get("MLFLOW_TRACKING_URI")
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def own_store() -> Iterator[None]:
     """MLflow exports the store that a test chose: kernels that are started later must not take it for the user's."""
-    chosen = os.environ.get("MLFLOW_TRACKING_URI")
     yield
-    if chosen is None:
+    if STORE is None:
         os.environ.pop("MLFLOW_TRACKING_URI", None)
+    else:
+        os.environ["MLFLOW_TRACKING_URI"] = STORE
 
 
 @pytest.fixture
