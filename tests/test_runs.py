@@ -110,6 +110,14 @@ def test_runs_are_filtered_and_the_newest_of_those_alike_kept(ids: dict[str, str
         tracking.runs(source="it's")
 
 
+def test_an_experiment_that_is_logged_has_no_row_for_what_it_did_not_run(ids: dict[str, str], project: Path) -> None:
+    git(project, "update-ref", "refs/exps/ab/cdef/half-train", "refs/exps/ab/cdef/far-away")  # its evaluation as well
+    try:
+        assert tracking.runs(policy="forest")["experiment"].tolist() == ["far-away"]
+    finally:
+        git(project, "update-ref", "-d", "refs/exps/ab/cdef/half-train")
+
+
 def test_a_link_leads_to_the_ui_that_is_up_and_an_empty_store_tells_only_the_remedy(
     ids: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,7 @@ def changed_params() -> dict[str, Any]:
     return {name: value for name, value in now.items() if before and before.get(name, before) != value}
 
 
+@lru_cache  # many experiments share one file
 def _flat_params(text: str) -> dict[str, Any]:
     try:
         return flatten(yaml.safe_load(text) or {})

@@ -63,9 +63,11 @@ def runs(
         project = experiment_id()
         pages = f"{_ui(project)}/#/experiments/{project}/runs"
         rows = [_row(run, pages) for run in _found(project, tags)]
-    known = experiments(project_root())
+        known = experiments(project_root())
+        logged = {row["experiment"] for row in rows}
+        others = (name for name in known if name not in logged)
+        logged |= {name for name in others if _is_logged(project, name)}
     rows = [row | {"experiment_commit": known.get(row["experiment"])} for row in rows]
-    logged = {row["experiment"] for row in rows}
     rows += _unlogged({name: commit for name, commit in known.items() if name not in logged}, tags)
     if not rows:
         asked = ", ".join(f"{name}={value!r}" for name, value in tags.items())
@@ -93,6 +95,13 @@ def _found(experiment: str, tags: dict[str, str]) -> Iterator[Run]:
         page = found.token
         if not page:
             return
+
+
+def _is_logged(project: str, experiment: str) -> bool:
+    """Whether any run, of whatever stage, is of that DVC experiment."""
+    import mlflow
+
+    return bool(mlflow.MlflowClient().search_runs([project], f"tags.dvc_experiment = '{experiment}'", max_results=1))
 
 
 def _quoted(value: str) -> str:
