@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 
@@ -104,11 +105,12 @@ def test_a_disk_that_is_full_for_a_moment_tears_no_line_and_names_the_journal(
     assert collected.spent_usd >= 40 * 0.001
 
 
-def test_a_line_that_is_damaged_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("damage", [lambda line: line[:-9], lambda _: '{"unheard": ["1", "a"]}', lambda _: "[]"])
+def test_a_line_that_is_damaged_is_named(tmp_path: Path, damage: Callable[[str], str]) -> None:
     run(tmp_path, prompts(3), [Charging("a"), Charging("b")])
     journal = tmp_path / "journal.jsonl"
     changed = journal.read_text().splitlines()
-    changed[4] = changed[4][:-9]
+    changed[4] = damage(changed[4])
     journal.write_text("\n".join(changed) + "\n")
     with pytest.raises(RoutelabError, match="line 5 is damaged; remove the file to ask everything anew"):
         run(tmp_path, prompts(3), [Charging("a"), Charging("b")])

@@ -21,9 +21,11 @@ import pytest
 from openai import OpenAI
 
 from proxying import ASKED, WORDS, client, error_of, send
-from routelab import ForestPolicy, LLMRequest, Objective, PerformanceDB, RequestFeaturizer, load_source
+from routelab import ForestPolicy, LLMRequest, Objective, PerformanceDB, RequestFeaturizer, load_source, recommend
 from routelab.cli import run
 from routelab.db_records import CANCELLED
+from routelab.proxy_cli import saved_policy
+from routelab.routers.settings import Settings
 from routing import requests
 
 # Simulated providers answer at once; this one takes its time.
@@ -129,6 +131,22 @@ def test_a_saved_policy_goes_on_from_where_it_was(tmp_path: Path) -> None:
     assert raw.headers["x-routelab-policy"] == "ForestPolicy"
     best = forest.select(featurizer.transform_one(LLMRequest(ASKED[0]["content"]), {}), Objective(), RNG).arm
     assert raw.headers["x-routelab-provider"] == forest.providers_[best]
+
+
+def test_a_recommended_router_is_served_at_its_trade_off(tmp_path: Path) -> None:
+    advice = recommend(load_source("synthetic", n_requests=400, seed=0), tolerance=0.2)
+    advice.save(tmp_path / "mine")
+    settings: Settings = {}
+    policy = saved_policy(tmp_path / "mine", None, settings)
+    assert type(policy) is type(advice.fitted)
+    assert settings["objective"] == advice.objective != Objective()
+    arguments = ("proxy", "--simulated", "--port", "0", "--policy", "mine")
+    with program(tmp_path, PROXY, *arguments) as (_, url), client(url) as asking:
+        raw = asking.chat.completions.with_raw_response.create(model="routelab", messages=ASKED)
+    x = advice.featurizer.transform_one(LLMRequest(ASKED[0]["content"]), {})
+    best = advice.fitted.select(x, advice.objective, RNG).arm
+    assert raw.headers["x-routelab-policy"] == type(advice.fitted).__name__
+    assert raw.headers["x-routelab-provider"] == advice.fitted.providers_[best]
 
 
 def test_other_machines_are_served_with_a_token_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

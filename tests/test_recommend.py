@@ -155,7 +155,7 @@ def test_the_command_recommends_for_a_file_and_saves_the_router(tmp_path: Path) 
     requests = PerformanceTable.read(tmp_path / "mine.csv").requests()
     asked = [router.decide(request).provider.name for request in requests]
     assert asked.count("cheap") / 400 == pytest.approx(advice["shares"]["cheap"], abs=0.1)
-    assert f"--cost-weight {router.objective.cost_weight!r}" in result.stdout
+    assert f"routelab proxy --policy {tmp_path / 'router'}" in result.stdout.splitlines()
 
 
 def test_a_free_baseline_saves_nothing() -> None:

@@ -24,12 +24,16 @@ TOKEN = "ROUTELAB_PROXY_TOKEN"
 def proxy(
     params: Annotated[Path, typer.Option(help="Its section live names the providers.")] = Path("params.yaml"),
     db: Annotated[str, typer.Option(help="URL of the log.")] = "sqlite:///routelab.db",
-    policy: Annotated[Path | None, typer.Option(help="Folder of a saved policy to begin with.")] = None,
-    featurizer: Annotated[Path | None, typer.Option(help="Folder of the featurizer that it was trained with.")] = None,
+    policy: Annotated[
+        Path | None, typer.Option(help="Folder of a saved policy, or of `recommend --out`.")
+    ] = None,
+    featurizer: Annotated[Path | None, typer.Option(help="Folder of the featurizer that a saved policy needs.")] = None,
     router: Annotated[str, typer.Option(help="Policy to learn from nothing: forest, linucb, thompson, …")] = "forest",
     host: Annotated[str, typer.Option(help=f"Address to listen on; other machines need {TOKEN} set.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8080,
-    cost_weight: Annotated[float, typer.Option(min=0.0, help="Quality per USD, where a request does not say.")] = 0.0,
+    cost_weight: Annotated[
+        float | None, typer.Option(min=0.0, help="Quality per USD, where a request does not say: as recommended, or 0.")
+    ] = None,
     budget: Annotated[float | None, typer.Option(min=0.0, help="USD per request, on average.")] = None,
     deadline: Annotated[float, typer.Option(help="Seconds for a request, over all providers asked.")] = 120.0,
     simulated: Annotated[
@@ -47,12 +51,14 @@ def proxy(
     if token is None and not local:
         raise RoutelabError(f"{host} can be reached from other machines; set {TOKEN}, which clients must then bear")
     pool = provider_pool(params, simulated)
-    objective = Objective(cost_weight=cost_weight)
     with PerformanceDB(db) as log:
-        settings: Settings = {"db": log, "objective": objective, "deadline_s": deadline}
+        settings: Settings = {"db": log, "deadline_s": deadline}
+        begun = saved_policy(policy, featurizer, settings)
+        if cost_weight is not None:
+            settings["objective"] = Objective(cost_weight=cost_weight)
         if budget is not None:
-            settings["pacer"] = BudgetPacer(budget, objective)
-        learner = online_router(pool, router, policy, featurizer, settings)
+            settings["pacer"] = BudgetPacer(budget, settings.get("objective", Objective()))
+        learner = online_router(pool, router, begun, settings)
         learn_from_log(learner)
         typer.echo(f"routelab asks {', '.join(pool.names)}; logs to {log!r}")
         serve(create_app(learner, token=token, hosts={*LOOPBACK, named(host)} if local else None), host, port)
@@ -97,25 +103,40 @@ def provider_pool(params: Path, simulated: bool) -> ProviderPool:
     return ProviderPool(provider.provider() for provider in providers)
 
 
-def online_router(
-    pool: ProviderPool, name: str, folder: Path | None, featurizer: Path | None, settings: Settings
-) -> OnlineMLRouter:
-    """A router that learns while it serves, from the policy saved in ``folder`` on, or from nothing.
+def saved_policy(folder: Path | None, featurizer: Path | None, settings: Settings) -> Policy | None:
+    """The policy in ``folder``, if any is named; its featurizer and its trade-off join ``settings``.
 
     Raises:
-        RoutelabError: no such policy, its featurizer is not named, or it was fitted for other providers.
+        RoutelabError: its featurizer is not named, or one of them cannot be read.
     """
+    from routelab.benchmark.recommendation import is_recommended, read_recommended
     from routelab.features import RequestFeaturizer
-    from routelab.policies import ONLINE, POLICIES, load_policy
+    from routelab.policies import load_policy
+
+    if folder is not None and featurizer is None and is_recommended(folder):
+        policy, settings["featurizer"], settings["objective"] = read_recommended(folder)
+        return policy
+    if folder is None and featurizer is None:
+        return None
+    if folder is None or featurizer is None:
+        raise RoutelabError("--policy and --featurizer belong together; give both, or --router alone")
+    policy, settings["featurizer"] = load_policy(folder), RequestFeaturizer.load(featurizer)
+    return policy
+
+
+def online_router(pool: ProviderPool, name: str, policy: Policy | None, settings: Settings) -> OnlineMLRouter:
+    """A router that learns while it serves, from ``policy`` on, or from nothing.
+
+    Raises:
+        RoutelabError: no policy of that name learns online, or the policy was fitted for other providers.
+    """
+    from routelab.policies import ONLINE, POLICIES
     from routelab.routers import OnlineMLRouter
 
-    if (folder is None) != (featurizer is None):
-        raise RoutelabError("--policy and --featurizer belong together; give both, or --router alone")
     if name != "forest" and name not in ONLINE:
         raise RoutelabError(f"--router {name!r} does not learn online; give forest, {', '.join(ONLINE)}")
-    policy: Policy | None = None if name == "forest" else POLICIES[name]()
-    if folder is not None and featurizer is not None:
-        policy, settings["featurizer"] = load_policy(folder), RequestFeaturizer.load(featurizer)
+    if policy is None and name != "forest":
+        policy = POLICIES[name]()
     retrain = 200 if policy is None or not policy.online else None  # a bandit has learned every outcome already
     return OnlineMLRouter(pool, policy, retrain_after=retrain, **settings)
 

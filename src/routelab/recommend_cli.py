@@ -41,7 +41,6 @@ def recommend(
     if out is not None:
         advice.save(out)
         typer.echo(f"\nsaved in {out}; in Python: routelab.load_router({str(out)!r}, providers), or")
-        weight = advice.objective.cost_weight
-        typer.echo(f"routelab proxy --policy {out}/policy --featurizer {out}/featurizer --cost-weight {weight!r}")
+        typer.echo(f"routelab proxy --policy {out}")
     if json_out is not None:
         write_json(json_out, advice.as_dict())

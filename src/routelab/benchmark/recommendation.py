@@ -175,6 +175,21 @@ def load_router(
     Raises:
         RoutelabError: the folder is missing, damaged, or holds no recommended router.
     """
+    policy, featurizer, objective = read_recommended(folder)
+    return MLRouter(providers, policy, **({"objective": objective, "featurizer": featurizer} | settings))
+
+
+def is_recommended(folder: str | Path) -> bool:
+    """Whether ``Recommendation.save`` wrote there."""
+    return (Path(folder) / _TRADE_OFF).exists()
+
+
+def read_recommended(folder: str | Path) -> tuple[Policy, RequestFeaturizer, Objective]:
+    """What ``Recommendation.save`` wrote.
+
+    Raises:
+        RoutelabError: the folder is missing, damaged, or holds no recommended router.
+    """
     path = Path(folder) / _TRADE_OFF
     try:
         weight = float(json.loads(path.read_text(encoding="utf-8"))["cost_weight"])
@@ -183,5 +198,4 @@ def load_router(
     except (ValueError, KeyError, TypeError) as error:
         raise RoutelabError(f"{path} is damaged ({error}); write it anew with `routelab recommend`") from None
     featurizer = RequestFeaturizer.load(Path(folder) / "featurizer")
-    settings = {"objective": Objective(cost_weight=weight), "featurizer": featurizer} | settings
-    return MLRouter(providers, load_policy(Path(folder) / "policy"), **settings)
+    return load_policy(Path(folder) / "policy"), featurizer, Objective(cost_weight=weight)

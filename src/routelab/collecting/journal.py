@@ -139,7 +139,7 @@ class Journal:
                             names.update(line.get(kind, {}))
                     else:
                         self._take(line, asked)
-                except (ValueError, KeyError, TypeError) as error:
+                except (ValueError, KeyError, TypeError, StopIteration) as error:
                     if isinstance(error, RoutelabError):
                         raise
                     raise RoutelabError(
