@@ -24,9 +24,7 @@ TOKEN = "ROUTELAB_PROXY_TOKEN"
 def proxy(
     params: Annotated[Path, typer.Option(help="Its section live names the providers.")] = Path("params.yaml"),
     db: Annotated[str, typer.Option(help="URL of the log.")] = "sqlite:///routelab.db",
-    policy: Annotated[
-        Path | None, typer.Option(help="Folder of a saved policy, or of `recommend --out`.")
-    ] = None,
+    policy: Annotated[Path | None, typer.Option(help="Folder of a saved policy, or of `recommend --out`.")] = None,
     featurizer: Annotated[Path | None, typer.Option(help="Folder of the featurizer that a saved policy needs.")] = None,
     router: Annotated[str, typer.Option(help="Policy to learn from nothing: forest, linucb, thompson, …")] = "forest",
     host: Annotated[str, typer.Option(help=f"Address to listen on; other machines need {TOKEN} set.")] = "127.0.0.1",
