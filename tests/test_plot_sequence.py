@@ -39,7 +39,7 @@ def test_the_figure_shows_intervals_zero_and_the_moment_of_the_verdict(sequence:
     assert {text.get_text() for text in ax.texts} == {f"ship at {first['units']:,} units"}
     at = solved[(solved["units"] == first["units"]) & (solved["variant"] == "forest")].iloc[0]
     assert ax.get_title(loc="left").startswith(
-        f"ship after {first['units']:,} units: solved of forest {at['low']:+.3g} to {at['high']:+.3g}, bandit "
+        f"ship after {first['units']:,} units: solved of forest {at['low']:+.2g} to {at['high']:+.2g}, bandit "
     )
     straight = {tuple(one.get_ydata()) for one in ax.get_lines()}
     assert (0.0, 0.0) in straight

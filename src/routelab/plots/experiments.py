@@ -84,7 +84,7 @@ def _finding(rows: pd.DataFrame, decided: pd.DataFrame) -> str:
     """The first verdict and the intervals then, or the last ones where there is none."""
     look = decided if len(decided) else rows.iloc[::-1]
     told = rows[rows["units"] == look["units"].iloc[0]]
-    known = ", ".join(f"{row.variant} {row.low:+.3g} to {row.high:+.3g}" for row in told.itertuples())
+    known = ", ".join(f"{row.variant} {row.low:+.2g} to {row.high:+.2g}" for row in told.itertuples())
     verdict = decided["verdict"].iloc[0] if len(decided) else "no verdict"
     return f"{verdict} after {told['units'].iloc[0]:,} units: {rows['metric'].iloc[0]} of {known}"
 

@@ -55,7 +55,7 @@ def ab_test(source: str, params: Params) -> None:
     truth = {name: worth[name] - worth[test.variants[0]] for name in test.variants[1:]}
     first = first_verdict(looks)
     title = "no verdict" if first is None else f"{first['verdict']} at {first['units']:,} units; {first['reason']}"
-    figure = drawn(plots.plot_sequence(looks, truth=truth, title=f"{source}: {title.split('; thompson')[0]}"))
+    figure = drawn(plots.plot_sequence(looks, truth=truth))
     told = report.as_dict() | {
         "cost_weight": settings.cost_weight,
         "true_difference": truth,
