@@ -19,7 +19,7 @@ test: repro
 	pytest
 
 lab: .venv/.ready
-	jupyter lab notebooks
+	jupyter lab --LabApp.default_url=/lab/tree/notebooks
 
 ui: .venv/.ready
 	routelab ui

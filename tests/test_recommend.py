@@ -13,6 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from routelab import PerformanceTable, RoutelabError, load_router, recommend
+from routelab.benchmark.paired import is_dominated, saving_interval
 from routelab.benchmark.recommending import fold_numbers, text_groups
 from routelab.cli import app
 from routelab.providers import SimulatedProvider
@@ -158,11 +159,39 @@ def test_the_command_recommends_for_a_file_and_saves_the_router(tmp_path: Path) 
     assert f"routelab proxy --policy {tmp_path / 'router'}" in result.stdout.splitlines()
 
 
-def test_a_free_baseline_saves_nothing() -> None:
+def test_what_is_saved_without_proof_is_told_so_and_a_file_is_no_folder(tmp_path: Path) -> None:
+    made(100, 0, gap=0.1).write(tmp_path / "mine.csv")
+    asked = ["recommend", str(tmp_path / "mine.csv"), "--tolerance", "0.1", "--out"]
+    told = CliRunner().invoke(app, [*asked, str(tmp_path / "router")]).stdout
+    assert "Try " in told
+    assert ", not proven: saved in" in told
+    refused = CliRunner().invoke(app, [*asked, str(tmp_path / "mine.csv")])
+    assert "mine.csv is a file; give --out a folder" in str(refused.exception)
+
+
+def test_the_best_that_is_free_is_kept() -> None:
     frame = made(50, 0).to_frame()
     frame.loc[frame["provider"] == "dear", "cost_usd"] = 0.0
-    with pytest.raises(RoutelabError, match="'dear' costs nothing"):
-        recommend(PerformanceTable.from_frame(frame), baseline="dear")
+    advice = recommend(PerformanceTable.from_frame(frame), policies=["ridge"])
+    assert advice.verdict.startswith("Keep dear: nothing cheaper was as good")
+    assert advice.saving.estimate == 0.0
+
+
+def test_of_those_that_are_equally_good_the_cheapest_is_the_baseline() -> None:
+    frame = made(200, 0).to_frame()
+    frame["quality"] = 1.0
+    for names in ({}, {"cheap": "dear", "dear": "cheap"}):
+        turned = PerformanceTable.from_frame(frame.assign(provider=frame["provider"].replace(names)))
+        costs = dict(zip(turned.providers, turned.cost.mean(axis=0), strict=True))
+        advice = recommend(turned, policies=["ridge"], tolerance=0.1)
+        assert advice.baseline == min(costs, key=costs.__getitem__)
+        assert advice.verdict.startswith("Keep ")
+
+
+def test_a_baseline_that_is_mostly_free_gives_an_interval_that_says_so() -> None:
+    told = saving_interval(np.ones(40), np.where(np.arange(40) == 0, 90.0, 0.0), np.arange(40), 1000, 0)
+    assert (told.low, told.high < 1.0) == (-np.inf, True)
+    assert told.estimate == pytest.approx(1.0 - 40.0 / 90.0)
 
 
 def test_a_newcomer_with_few_outcomes_is_left_out_and_named() -> None:
@@ -211,7 +240,12 @@ def test_a_saving_that_hangs_on_ten_prompts_is_not_proven() -> None:
     advice = recommend(PerformanceTable.from_frame(frame), policies=["ridge"], tolerance=0.1)
     assert not advice.proven
     assert advice.saving.low > 0.0
-    assert "A/B test: ten prompts carry a third of the cost or more" in advice.verdict
+    assert "A/B test: a few prompts carry a third of the cost or more" in advice.verdict
+
+
+def test_few_prompts_prove_no_saving_that_hangs_on_two_of_them() -> None:
+    assert is_dominated(np.append(np.ones(40), [20.0, 20.0]))
+    assert not is_dominated(np.random.default_rng(0).uniform(0.5, 1.5, 42))
 
 
 def test_what_a_tolerance_needs_is_told() -> None:

@@ -25,10 +25,13 @@ def recommend(
     """Recommend a router for a table, with its saving and quality on prompts that had no part in the choice."""
     from routelab.benchmark.harness import parse_split, read_table
     from routelab.benchmark.recommending import recommend
+    from routelab.errors import RoutelabError
     from routelab.files import check_writable, write_json
 
     if json_out is not None:
         check_writable(json_out)
+    if out is not None and out.exists() and not out.is_dir():
+        raise RoutelabError(f"{out} is a file; give --out a folder")
     share, column = parse_split(train_split)
     advice = recommend(
         read_table(table, column),
@@ -40,7 +43,8 @@ def recommend(
     typer.echo(advice)
     if out is not None:
         advice.save(out)
-        typer.echo(f"\nsaved in {out}; in Python: routelab.load_router({str(out)!r}, providers), or")
+        kept = "" if advice.proven or not advice.changes else f"{advice.policy}, not proven: "
+        typer.echo(f"\n{kept}saved in {out}; in Python: routelab.load_router({str(out)!r}, providers), or")
         typer.echo(f"routelab proxy --policy {out}")
     if json_out is not None:
         write_json(json_out, advice.as_dict())

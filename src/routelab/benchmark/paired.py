@@ -9,7 +9,7 @@ from routelab.arrays import Floats
 from routelab.evaluation.bootstrap import Interval, percentile_interval, resample_weights
 
 Groups = NDArray[np.intp]
-_DEAREST = 10
+_DEAREST = 10  # prompts, or a sixth of fewer than sixty
 Z = 1.959963984540054  # 97.5 % quantile of the normal distribution
 
 
@@ -34,8 +34,11 @@ def saving_interval(cost: Floats, baseline: Floats, group: Groups, resamples: in
     sums = np.column_stack([np.bincount(group, weights=one) for one in (cost, baseline)])
     drawn = resample_weights(len(sums), resamples, np.random.default_rng([seed, 1]))
     means = np.vstack([sums.sum(axis=0), *(weights @ sums for weights in drawn)])
-    saving = 1.0 - means[:, 0] / means[:, 1]
-    return percentile_interval(saving[0], saving[1:])
+    # who pays where the baseline is free loses all; where both are free, nothing is lost
+    worst = np.where(means[:, 0] > 0.0, -np.inf, 0.0)
+    saving = 1.0 - np.divide(means[:, 0], means[:, 1], out=1.0 - worst, where=means[:, 1] > 0.0)
+    low, high = np.quantile(saving[1:], [0.025, 0.975], method="inverted_cdf")  # no mean of infinities
+    return Interval(float(saving[0]), float(low), float(high))
 
 
 def difference_interval(difference: Floats, group: Groups, resamples: int, seed: int) -> Interval:
@@ -48,12 +51,13 @@ def difference_interval(difference: Floats, group: Groups, resamples: int, seed:
 
 
 def is_dominated(cost: Floats) -> bool:
-    """Whether ten of many prompts carry a third of the cost (n,): no interval of a mean holds then.
+    """Whether the ten dearest prompts carry a third of the cost (n,): no interval of a mean holds then.
 
     >>> is_dominated(np.ones(100)), is_dominated(np.append(np.ones(100), [500.0]))
     (False, True)
     """
-    return len(cost) > 6 * _DEAREST and bool(np.sort(cost)[-_DEAREST:].sum() > cost.sum() / 3.0)
+    few = min(_DEAREST, len(cost) // 6)
+    return bool(np.sort(cost)[len(cost) - few :].sum() > cost.sum() / 3.0)
 
 
 def least_prompts(tolerance: float) -> int | None:

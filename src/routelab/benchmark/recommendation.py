@@ -169,7 +169,7 @@ def load_router(
 
     Args:
         folder: that it was written to.
-        providers: one for each that the table had.
+        providers: one for each that was compared, the keys of ``Recommendation.shares``.
         settings: what else an ``MLRouter`` takes, such as ``db``.
 
     Raises:

@@ -62,8 +62,8 @@ def recommend(
 
     Raises:
         PolicyError: a policy that is no candidate.
-        RoutelabError: an unknown baseline or one that is free, a negative tolerance, or a table on which nothing can
-            be learned or scored.
+        RoutelabError: an unknown baseline, one that is free while another is chosen, a negative tolerance, or a table
+            on which nothing can be learned or scored.
 
     >>> from routelab.tables.synthetic import World
     >>> advice = recommend(World().generate(300, seed=0).table, policies=["ridge"])
@@ -86,10 +86,9 @@ def recommend(
     known = train.complete(f"{table.origin}, training split")
     held = everything.complete(f"{table.origin}, evaluation split")
     group = text_groups(held_table)[complete_rows(held_table.quality, held_table.cost)]
-    name = baseline or train.providers[int(known.quality.mean(axis=0).argmax())]
+    best = int(np.lexsort((known.cost.mean(axis=0), -known.quality.mean(axis=0)))[0])  # the cheapest of the best
+    name = baseline or train.providers[best]
     arm = train.providers.index(name)
-    if not held.cost[:, arm].mean() > 0.0:
-        raise RoutelabError(f"{table.origin}: {name!r} costs nothing (column 'cost_usd'); there is nothing to save")
     with threadpool_limits(limits=1):
         compared = _compare(train, arm, policies, text_groups(train_table), seed)
         policy, weight = _cheapest(compared, tolerance, f"always {name}")
@@ -99,6 +98,8 @@ def recommend(
     cost, difference = curve.outcomes.cost[:, 0], curve.outcomes.quality[:, 0] - held.quality[:, arm]
     nothing = Interval(0.0, 0.0, 0.0)  # the baseline is surely as good as itself
     same = policy == f"always {name}"
+    if not same and not held.cost[:, arm].any():
+        raise RoutelabError(f"{table.origin}: {name!r} costs nothing on the prompts that judge (column 'cost_usd')")
     group = np.unique(group, return_inverse=True)[1]
     return Recommendation(
         table=table.origin,
@@ -153,7 +154,7 @@ def _doubts(table: PerformanceTable, *costs: Floats) -> Iterator[str]:
         shares = ", ".join(f"{name} {share:.0%}" for name, share in zip(table.providers, graded, strict=True))
         yield f"grades are missing unequally ({shares}), and failures may be what is missing"
     if any(map(is_dominated, costs)):
-        yield "ten prompts carry a third of the cost or more, too few to know what it costs on average"
+        yield "a few prompts carry a third of the cost or more, too few to know what it costs on average"
 
 
 def text_groups(table: PerformanceTable) -> Groups:
@@ -206,7 +207,8 @@ def _compare(train: Split, arm: int, policies: Sequence[str], group: Groups, see
 def _cheapest(compared: pd.DataFrame, tolerance: float, baseline: str) -> tuple[str, float]:
     """Policy and λ of the cheapest row that is surely as good as ``baseline``, which itself always is."""
     good = compared["low"] >= -tolerance
-    first = compared[good | (compared["policy"] == baseline)].sort_values("cost", kind="stable").head(1)
+    itself = compared["policy"] == baseline
+    first = compared.assign(other=~itself)[good | itself].sort_values(["cost", "other"], kind="stable").head(1)
     return str(first["policy"].item()), float(first["cost_weight"].item())
 
 
