@@ -58,3 +58,10 @@ def test_the_title_of_the_figure_counts_runs_and_tells_leads_beyond_the_interval
     bold = {cell.get_text().split("\n")[0] for cell in ax.texts if cell.get_weight() == "bold"}
     assert bold == {"+.30", "+.20"}  # +.10 is never the highest
     plt.close(ax.figure)
+
+
+@pytest.mark.parametrize(("lacking", "told"), [(10, False), (100, True)])
+def test_who_lacks_most_outcomes_is_told_where_the_cause_is_named(lacking: int, told: bool) -> None:
+    head = {"split": 0.7, "repeats": 1, "n_train": 140, "n_eval": 60, "table": "mine.csv", "providers": 3}
+    line = next(one for one in report_lines(head | {"n_eval_incomplete": lacking}) if "lack an outcome" in one)
+    assert ("`routelab recommend` names them" in line) is told

@@ -68,7 +68,9 @@ def report_lines(report: Mapping[str, Any]) -> Iterator[str]:
         f"{report['providers']} providers ({split})"
     )
     if report["n_eval_incomplete"]:
-        yield f"{report['n_eval_incomplete']:,} more evaluation prompts lack an outcome and are not scored"
+        many = report["n_eval_incomplete"] > report["n_eval"]
+        advice = "; drop providers that few prompts were put to: `routelab recommend` names them" if many else ""
+        yield f"{report['n_eval_incomplete']:,} more evaluation prompts lack an outcome and are not scored{advice}"
     yield f"AIQ of the single hull {report['single_hull_aiq']:.4f}, of the oracle {report['oracle_aiq']:.4f}"
     if "no_gap" in report:
         yield f"no gap to capture: {report['no_gap']}"
