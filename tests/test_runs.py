@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -182,6 +183,23 @@ def test_the_origin_of_a_run_is_its_commit_its_changed_params_and_one_command(
         pass
     with pytest.raises(RoutelabError, match="'notebook 05' was logged outside the pipeline; repeat what logged it"):
         tracking.origin(run_id)
+
+
+def test_what_is_no_run_is_told_by_what_it_is(ids: dict[str, str]) -> None:
+    table = tracking.runs()
+    elsewhere = table[table["status"] == "DVC only"].iloc[0]
+    cases: list[tuple[Any, str]] = [
+        (elsewhere, "known to DVC only .*`dvc exp apply far-away` brings its files back"),
+        (dict(elsewhere), "`dvc exp apply far-away`"),
+        (None, "None is no run's id; give a row"),
+        (table, f"^a table of {len(table)} runs was given; give one row"),
+        ("0" * 32, "^there is no run 0{32}; tracking.runs.. lists those there are$"),
+    ]
+    for given, told in cases:
+        with pytest.raises(RoutelabError, match=told):
+            tracking.origin(given)
+        with pytest.raises(RoutelabError, match=told):
+            tracking.compare(ids["strong"], given)
 
 
 def test_the_experiment_tells_the_ui_its_views(ids: dict[str, str]) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import ast
 import csv
+import re
 import resource
 from pathlib import Path
 
@@ -79,7 +81,7 @@ def test_a_file_that_is_not_what_its_ending_says_is_refused(said: str, true: str
 def test_missing_files_and_unknown_endings_are_named(tmp_path: Path) -> None:
     with pytest.raises(TableError, match=r"none\.csv: no such file"):
         PerformanceTable.read(tmp_path / "none.csv")
-    with pytest.raises(TableError, match=r"unknown ending '\.xlsx'.*\.parquet"):
+    with pytest.raises(TableError, match=r"unknown ending '\.xlsx'\. Save a spreadsheet as CSV UTF-8.*\.parquet"):
         PerformanceTable.read(tmp_path / "t.xlsx")
     with pytest.raises(TableError, match="unknown ending ''"):
         PerformanceTable.from_frame(tidy(2)).write(tmp_path / "t")
@@ -117,16 +119,73 @@ def test_a_csv_row_with_more_or_fewer_fields_than_the_header_is_refused(text: st
             HEADER.replace("quality", "score") + "a,p,Hi,0.5,0.1\n",
             "column 'quality' is missing, and 'score' is unknown",
         ),
-        (HEADER.replace("quality", "qualty") + "a,p,Hi,0.5,0.1\n", "'qualty' is unknown. Did you mean 'quality'?"),
+        (
+            HEADER.replace("quality", "qualty") + "a,p,Hi,0.5,0.1\n",
+            "Did you mean df.rename.columns={'qualty': 'quality'}",
+        ),
         ("," + HEADER + "0,a,p,Hi,0.5,0.1\n", "'Unnamed: 0' is the index of a frame. .*index=False"),
         (HEADER.replace(",", ";"), "columns are separated by ';'. Write it anew with commas"),
         (HEADER + "a,p,Caf\xe9,0.5,0.1\n", "its text is not UTF-8 .*0xe9"),
+        (HEADER + 'a,p,Hi,"0,75",0.1\n', "'0,75'. Write a decimal point instead of the comma"),
+        (HEADER + "a,p,Hi,N/A,0.1\n", "'N/A'. Write numbers in .0, 1., such as 0.75; leave ungraded cells empty"),
+        ("PK\x03\x04\x14", "not a .csv file, but xlsx or another zip. Save a spreadsheet as CSV UTF-8"),
+        ("\xff\xfep\x00", "its text is UTF-16. Save it as UTF-8"),
+        ("\r\n", "the file is empty"),
     ],
 )
 def test_what_a_spreadsheet_or_a_frame_left_behind_is_named(content: str, told: str, tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_bytes(content.encode("latin-1"))
     with pytest.raises(TableError, match=rf"^\S+t\.csv: .*{told}"):
         PerformanceTable.read(tmp_path / "t.csv")
+
+
+def renamed(columns: str) -> tuple[str, dict[str, str]]:
+    """The message about a table with these columns, and what it proposes to rename."""
+    with pytest.raises(TableError) as caught:
+        PerformanceTable.from_frame(pd.DataFrame([["a"] * len(columns.split(","))], columns=columns.split(",")))
+    found = re.search(r"df\.rename\(columns=(\{.*?\})\)", str(caught.value))
+    return str(caught.value), ast.literal_eval(found[1]) if found else {}
+
+
+def test_a_companys_own_header_is_answered_with_all_its_columns_and_one_line_of_pandas() -> None:
+    message, names = renamed("ticket,question,llm,usd,score")
+    assert names == {
+        "ticket": "prompt_id",
+        "question": "prompt",
+        "llm": "provider",
+        "usd": "cost_usd",
+        "score": "quality",
+    }
+    assert "columns 'prompt_id', 'provider', 'quality' and 'cost_usd' are missing, and 'ticket', " in message
+    assert "'score' are unknown." in message
+    assert "drop" not in message
+    assert renamed("id,Input,Model,Grade,price")[1] == {
+        "id": "prompt_id",
+        "Input": "prompt",
+        "Model": "provider",
+        "Grade": "quality",
+        "price": "cost_usd",
+    }
+    assert renamed("Prompt ID,text,model,rating,cost")[1] == {
+        "Prompt ID": "prompt_id",
+        "text": "prompt",
+        "model": "provider",
+        "rating": "quality",
+        "cost": "cost_usd",
+    }
+
+
+def test_of_an_unknown_header_only_what_looks_like_no_column_is_to_be_dropped() -> None:
+    message, names = renamed("prompt_id,provider,question,text,quality,cost_usd,comment,model_version")
+    assert names == {"question": "prompt"}
+    assert "'text' may be 'prompt' too: keep one." in message
+    assert message.endswith(
+        "As to 'comment' and 'model_version': a feature of your own starts with x_; drop what is none."
+    )
+    message, names = renamed("prompt_id,provider,frage,score")
+    assert names == {"score": "quality"}
+    assert "Give the cost of every row" in message
+    assert "The text of each request is called 'prompt'." in message
 
 
 def test_blank_lines_commas_in_quotes_and_long_prompts_do_not_make_a_csv_ragged(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def cell(column: str, value: object) -> pd.DataFrame:
 @pytest.mark.parametrize(
     ("frame", "words"),
     [
-        (tidy(qualty=1.0), ["'qualty'", "unknown", "Did you mean 'quality'?"]),
+        (tidy(tsk="a"), ["'tsk'", "unknown", "Did you mean", "{'tsk': 'task'}"]),
         (tidy(colour="red"), ["'colour'", "unknown", "x_"]),
         (tidy().drop(columns="quality"), ["'quality'", "missing"]),
         (tidy().drop(columns="provider"), ["'provider'", "missing"]),

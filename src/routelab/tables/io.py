@@ -16,13 +16,14 @@ import pandas as pd
 from routelab.errors import TableError
 
 ENDINGS = (".parquet", ".csv", ".jsonl")
+_SHEET = "Save a spreadsheet as CSV UTF-8. "
 
 
 def read_frame(path: str | Path) -> pd.DataFrame:
     """Read a tidy frame; its columns are not checked here.
 
     Raises:
-        TableError: the file is missing, has another ending, is not what its ending says, or is a ragged CSV.
+        TableError: the file is missing or empty, has another ending, is not what its ending says, or is a ragged CSV.
     """
     path = Path(path)
     _check_ending(path)
@@ -30,6 +31,7 @@ def read_frame(path: str | Path) -> pd.DataFrame:
         raise TableError(f"{path}: no such file. Check the path; relative ones start at {Path.cwd()}.")
     with path.open("rb") as file:
         head = file.read(4)
+    _check_head(path, head)
     try:
         if path.suffix == ".parquet":
             return pd.read_parquet(path)
@@ -109,7 +111,18 @@ def replacing(path: Path) -> Iterator[Path]:
 
 def _check_ending(path: Path) -> None:
     if path.suffix not in ENDINGS:
-        raise TableError(f"{path}: unknown ending {path.suffix!r}. Use one of {', '.join(ENDINGS)}.")
+        sheet = _SHEET if path.suffix.lower() in (".xlsx", ".xls", ".ods") else ""
+        raise TableError(f"{path}: unknown ending {path.suffix!r}. {sheet}Use one of {', '.join(ENDINGS)}.")
+
+
+def _check_head(path: Path, head: bytes) -> None:
+    """Refuse by its first bytes what no reader could name."""
+    if not head.strip():
+        raise TableError(f"{path}: the file is empty, so it has no rows. Write the table anew.")
+    if head == b"PK\x03\x04":
+        raise TableError(f"{path}: not a {path.suffix} file, but xlsx or another zip. {_SHEET}".rstrip())
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise TableError(f"{path}: its text is UTF-16. Save it as UTF-8.")
 
 
 def _read_csv(path: Path, head: bytes) -> pd.DataFrame:

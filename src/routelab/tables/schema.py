@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
+import re
 from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
@@ -14,6 +14,7 @@ import pandas as pd
 from routelab.errors import TableError
 from routelab.request import is_finite
 from routelab.tables.cells import KEYS, check_cells, offence
+from routelab.tables.headers import check_headers
 
 TEXTS = (*KEYS, "prompt", "task", "split")
 NUMBERS = ("quality", "cost_usd", "input_tokens", "output_tokens", "latency_s", "timestamp")
@@ -26,11 +27,14 @@ RESERVED: dict[str, tuple[float, float, str]] = {
     "x_time_of_day": (0.0, float(np.nextafter(24.0, 0.0)), "Give an hour in [0, 24)."),
     "x_user_tier": (0.0, 1.0, "Give 0 (free) or 1 (premium)."),
 }
-_REMEDIES = {
-    "prompt": "Give every prompt its text, or drop the column and bring features as x_… columns.",
-    "cost_usd": f"Give the cost of every row, or input_tokens and output_tokens with {' and '.join(PRICES)}.",
+_REQUIRED = {
     "prompt_id": "Name the prompt of every row.",
     "provider": "Name the provider of every row.",
+    "quality": "Give the grade of every row in [0, 1]; leave ungraded cells empty.",
+    "cost_usd": f"Give the cost of every row, or input_tokens and output_tokens with {' and '.join(PRICES)}.",
+}
+_REMEDIES = _REQUIRED | {
+    "prompt": "Give every prompt its text, or drop the column and bring features as x_… columns.",
 }
 
 
@@ -65,6 +69,7 @@ def validate(frame: pd.DataFrame, origin: str) -> pd.DataFrame:
     check_cells(tidy, origin)
     tidy = tidy.rename(columns=str)
     tidy = _priced(_normalised(tidy))
+    check_headers([str(c) for c in tidy.columns], [*TEXTS, *NUMBERS, *PRICES], _REQUIRED, origin)
     try:
         tidy = pd.DataFrame(_schema([str(c) for c in tidy.columns]).validate(tidy, lazy=True))
     except pa.errors.SchemaErrors as error:
@@ -165,21 +170,16 @@ def _agrees(frame: pd.DataFrame, column: str) -> pd.Series[bool]:
 
 def _explain(errors: Sequence[Any], frame: pd.DataFrame) -> str:
     """The most basic of the broken rules, in words."""
-    order = ["COLUMN_NOT_IN_SCHEMA", "COLUMN_NOT_IN_DATAFRAME", "DATATYPE_COERCION", "SERIES_CONTAINS_NULLS"]
+    order = ["DATATYPE_COERCION", "SERIES_CONTAINS_NULLS"]
     rank = {reason: place for place, reason in enumerate(order)}
     first = min(errors, key=lambda error: rank.get(error.reason_code.name, len(order)))
     reason, cases = first.reason_code.name, first.failure_cases
-    if reason == "COLUMN_NOT_IN_SCHEMA":
-        missing = [str(e.failure_cases) for e in errors if e.reason_code.name == "COLUMN_NOT_IN_DATAFRAME"]
-        return _unknown(str(cases), missing)
-    if reason == "COLUMN_NOT_IN_DATAFRAME":
-        return f"column {cases!r} is missing. {_REMEDIES.get(cases, 'Add it.')}"
     rows = list(dict.fromkeys(int(i) for i in cases["index"]))
     if reason == "DUPLICATES":
         return offence("prompt_id", "must be unique together with provider", rows, frame, "Keep one of the rows.")
     column = str(first.column_name or first.schema.name or first.check.name)
     if reason == "DATATYPE_COERCION":
-        return offence(column, "must hold numbers", rows, frame, "Write plain numbers, such as 0.01; no unit.")
+        return offence(column, "must hold numbers", rows, frame, _number_remedy(column, frame[column].iloc[rows]))
     if reason == "SERIES_CONTAINS_NULLS":
         remedy = _REMEDIES.get(column, "Fill these cells, or drop the column.")
         return offence(column, "must not be empty", rows, frame, remedy)
@@ -187,17 +187,13 @@ def _explain(errors: Sequence[Any], frame: pd.DataFrame) -> str:
     return offence(column, rule, rows, frame, remedy)
 
 
-def _unknown(column: str, missing: Sequence[str]) -> str:
-    """What a column may have been meant for: the index of a frame, a known column, or a missing one."""
-    if column.startswith("Unnamed:"):
-        return f"column {column!r} is the index of a frame. Write the file with index=False, or drop the column."
-    known = [*TEXTS, *NUMBERS, *PRICES]
-    close = difflib.get_close_matches(column, known, n=1)
-    if missing and not close:
-        lacks = ", ".join(map(repr, missing))
-        return f"column {lacks} is missing, and {column!r} is unknown. Rename it if it is that, else drop it."
-    hint = f"Did you mean {close[0]!r}? " if close else ""
-    return f"column {column!r} is unknown. {hint}A feature of your own starts with x_; drop what is neither."
+def _number_remedy(column: str, values: pd.Series[Any]) -> str:
+    """What to write instead of ``values``, none of which is a number."""
+    if any(re.fullmatch(r"\s*[+-]?\d*,\d+\s*", str(value)) for value in values):
+        return "Write a decimal point instead of the comma, such as 0.75."
+    if column == "quality":
+        return "Write numbers in [0, 1], such as 0.75; leave ungraded cells empty."
+    return "Write plain numbers, such as 0.01; no unit."
 
 
 def _check_whole(frame: pd.DataFrame, origin: str) -> None:

@@ -97,12 +97,35 @@ def held_run(run: str | Mapping[str, Any]) -> Run:
     """
     import mlflow
 
-    run_id = run if isinstance(run, str) else run["run_id"]
-    if not isinstance(run_id, str) or not re.fullmatch(r"[0-9a-f]{32}", run_id):
-        raise RoutelabError(f"{run_id!r} is no run's id; give a row or a run_id of tracking.runs()")
+    run_id = _run_id(run)
     use_store()
     with store_errors():
-        return mlflow.MlflowClient().get_run(run_id)
+        try:
+            return mlflow.MlflowClient().get_run(run_id)
+        except mlflow.exceptions.MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            raise RoutelabError(f"there is no run {run_id}; tracking.runs() lists those there are") from None
+
+
+def _run_id(run: object) -> str:
+    """The id, or that of a row.
+
+    Raises:
+        RoutelabError: it is neither, or the row of an experiment without a run.
+    """
+    import pandas as pd
+
+    if isinstance(run, pd.DataFrame):
+        raise RoutelabError(f"a table of {len(run)} runs was given; give one row, as in runs.iloc[0]")
+    row = run if isinstance(run, Mapping | pd.Series) else {"run_id": run}
+    if row.get("status") == "DVC only":
+        back = f"`dvc exp apply {shlex.quote(str(row.get('experiment')))}` brings its files back"
+        raise RoutelabError(f"{row.get('run')!r} is known to DVC only and has no run in MLflow; {back}")
+    run_id = row.get("run_id")
+    if not isinstance(run_id, str) or not re.fullmatch(r"[0-9a-f]{32}", run_id):
+        raise RoutelabError(f"{run_id!r} is no run's id; give a row or a run_id of tracking.runs()")
+    return run_id
 
 
 def _target(tags: Mapping[str, str]) -> str:
