@@ -81,6 +81,14 @@ def test_the_numbers_of_the_explorer_are_those_of_the_curve_at_every_setting(cur
     assert "1 USD per 1,000 requests is worth 0.05 of quality" in explorer(curve, outcomes, start=49.0).told.value
 
 
+def test_the_explorer_keeps_providers_of_the_same_last_name_apart(curve, outcomes) -> None:
+    shown = FrontierExplorer(curve, ["openai/gpt-4", "azure/gpt-4"], *outcomes)
+    assert {"openai/gpt-4", "azure/gpt-4"} <= {text.get_text() for text in shown._plane("").texts}
+    assert "Asked: openai/gpt-4 " in shown.summary()
+    assert ", azure/gpt-4 " in shown.summary()
+    assert "azure/gpt-4" in shown.mix.value
+
+
 def test_the_bands_cover_the_truth_as_often_as_they_say() -> None:
     """Prompts drawn anew 200 times: 95 % intervals hold the true mean 91 to 98 times of 100 (sd of the count 1.5)."""
     rng, held = np.random.default_rng(1), 0

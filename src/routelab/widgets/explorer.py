@@ -17,6 +17,7 @@ from routelab.evaluation.bootstrap import Interval, percentile_interval
 from routelab.evaluation.curves import PolicyCurve
 from routelab.evaluation.frontier import curve_band, resampled_means
 from routelab.hull import upper_hull
+from routelab.plots.inputs import short_names
 from routelab.plots.shares import digits
 from routelab.widgets.panel import Panel, bar, spoken, table, text
 
@@ -74,7 +75,7 @@ class FrontierExplorer(Panel):
                     f"{size[-1]}; give those that the curve was made on"
                 )
         self._prompts: list[str] = [] if prompts is None else list(prompts)
-        self._curve, self._names = curve, [name.rsplit("/", 1)[-1] for name in providers]
+        self._curve, self._names = curve, short_names(providers)
         self._arms = curve.probabilities.argmax(axis=2)
         self._means = resampled_means(curve.outcomes, resamples, np.random.default_rng(seed))
         self._singles = np.column_stack([cost.mean(axis=0), quality.mean(axis=0)])
@@ -144,7 +145,7 @@ class FrontierExplorer(Panel):
         self.mark.value = self._cross(place, numbers)
         self.told.value = spoken(f"<b>{text(lead)}</b><br>{text(numbers)}<br>{text(self._beside_mixture(place))}")
         shares = self._curve.shares[place]
-        rows = [[text(name, 40), bar(share)] for name, share in zip(self._names, shares, strict=True)]
+        rows = [[text(name, 40), bar(share)] for name, share in zip(self._names.values(), shares, strict=True)]
         self.mix.value = table(["provider", "share of the requests"], rows)
         self.examples.value = self._changes(place)
 
@@ -154,7 +155,7 @@ class FrontierExplorer(Panel):
         worth = (
             f"1 USD per 1,000 requests is worth {digits(weight / 1e3)} of quality" if weight else "only quality counts"
         )
-        shares = zip(self._names, self._curve.shares[place], strict=True)
+        shares = zip(self._names.values(), self._curve.shares[place], strict=True)
         return (
             f"{self._curve.name} at λ = {digits(weight)}: {worth}.",
             f"Quality {quality.estimate:.3f} (95 % interval {quality.low:.3f} to {quality.high:.3f}) for "
@@ -204,7 +205,7 @@ class FrontierExplorer(Panel):
         return f"<div style='line-height:1.5'><b>{lead}</b>{table(['such as', 'provider'], rows)}</div>"
 
     def _name(self, place: int, row: int) -> str:
-        return text(self._names[self._arms[place, row]], 40)
+        return text(list(self._names.values())[self._arms[place, row]], 40)
 
     def summary(self) -> str:
         """The setting that the slider is at, in three lines."""
