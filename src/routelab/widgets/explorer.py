@@ -22,6 +22,7 @@ from routelab.plots.shares import digits
 from routelab.widgets.panel import Panel, bar, spoken, table, text
 
 _WIDTH, _HEIGHT = 7.2, 4.5  # of the picture, inches
+_NAMED = 10  # providers asked most that have their names in the picture, beside those on the frontier
 
 
 class FrontierExplorer(Panel):
@@ -111,12 +112,15 @@ class FrontierExplorer(Panel):
 
     def _plane(self, title: str) -> Any:
         """The cost–quality plane, without a setting."""
-        curve, singles = self._curve, dict(zip(self._names, map(tuple, self._singles), strict=True))
+        curve, names = self._curve, list(self._names)
+        singles = dict(zip(names, map(tuple, self._singles), strict=True))
+        asked = curve.shares.max(axis=0).argsort()[-_NAMED:]
+        named = {names[arm] for arm in (*asked, *upper_hull(self._singles[:, 0], self._singles[:, 1]))}
         bands = {curve.name: curve_band(curve.points[:, 0], self._means)} if len(curve.points) > 1 else {}
         with plots.theme():
             ax = plots.new_axes(_WIDTH, _HEIGHT)
-        plots.plot_frontier({curve.name: curve.points}, singles, bands=bands, title=title, ax=ax)
-        ax.legend(loc="lower right", fontsize=9)
+        plots.plot_frontier({curve.name: curve.points}, singles, bands=bands, named=named, title=title, ax=ax)
+        _legend_below(ax)
         return ax
 
     def _draw(self) -> None:
@@ -219,5 +223,13 @@ class FrontierExplorer(Panel):
         ax = self._plane(f"At λ = {digits(weight)} {self._curve.name} reaches {reached}")
         one, other = ((each.estimate, each.low, each.high) for each in (cost, quality))
         plots.mark_setting(ax, one, other, f"λ = {digits(weight)}, 95 % intervals")
-        ax.legend(loc="lower right", fontsize=9)
+        _legend_below(ax)
         return plots.png(ax)
+
+
+def _legend_below(ax: Any) -> None:
+    """The one legend of the figure, outside of the axes, where it hides no point."""
+    for legend in (ax.get_legend(), *ax.figure.legends):
+        if legend is not None:
+            legend.remove()
+    ax.figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, fontsize=9)
