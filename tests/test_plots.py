@@ -204,3 +204,19 @@ def test_a_cheaper_provider_below_the_edge_of_a_recommendation_is_told() -> None
     ax = recommendation(worst=-0.4)
     (told,) = [text.get_text() for text in ax.texts if text.get_text().startswith("not shown")]
     assert told == "not shown: 1 cheaper provider, may lose 0.06 or more"
+
+
+def test_a_decision_tells_providers_of_the_same_last_name_apart() -> None:
+    ax = plots.plot_decision(["openai/gpt-4", "azure/gpt-4"], np.array([0.5, 0.9]), np.array([0.4, 0.6]), 1)
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["openai/gpt-4", "▶ azure/gpt-4"]
+    assert ax.get_title(loc="left").startswith("azure/gpt-4 is chosen")
+
+
+def test_no_control_or_direction_sign_of_a_name_reaches_a_figure() -> None:
+    name = "gpt\u202e-4\x07\x1b[31m"
+    ax = plots.plot_frontier({name: CURVES["forest"]}, {name: (0.001, 0.5), "b": (0.01, 0.85)})
+    figure = ax.get_figure(root=True)
+    assert figure is not None
+    told = [text.get_text() for text in figure.findobj(Text) if isinstance(text, Text)]
+    assert sum("gpt -4 [31m" in text for text in told) == 3  # the title, the legend, the provider
+    assert all(line.isprintable() for text in told for line in text.split("\n"))

@@ -81,6 +81,30 @@ def test_the_numbers_of_the_explorer_are_those_of_the_curve_at_every_setting(cur
     assert "1 USD per 1,000 requests is worth 0.05 of quality" in explorer(curve, outcomes, start=49.0).told.value
 
 
+def test_the_explorer_keeps_providers_of_the_same_last_name_apart(curve, outcomes) -> None:
+    shown = FrontierExplorer(curve, ["openai/gpt-4", "azure/gpt-4"], *outcomes)
+    assert {"openai/gpt-4", "azure/gpt-4"} <= {text.get_text() for text in shown._plane("").texts}
+    assert "Asked: openai/gpt-4 " in shown.summary()
+    assert ", azure/gpt-4 " in shown.summary()
+    assert "azure/gpt-4" in shown.mix.value
+
+
+def test_of_40_providers_the_explorer_names_the_frontiers_and_the_most_asked_and_its_legend_hides_none() -> None:
+    rng = np.random.default_rng(0)
+    quality, cost = rng.random((50, 40)), rng.random((50, 40)) * 1e-2
+    quality[:, 7], cost[:, 7] = 1.0, 0.02  # on the frontier and never asked
+    asked = np.eye(40)[[3, 4]]
+    curve = curve_of("toy", np.array([0.0, 9.0]), [asked[[0]], asked[[1]]], quality, cost)
+    ax = FrontierExplorer(curve, [f"lab/model-{arm}" for arm in range(40)], quality, cost)._plane("")
+    told = {text.get_text() for text in ax.texts}
+    assert {"model-3", "model-4", "model-7"} <= told
+    assert len(told) <= 16
+    assert ax.get_legend() is None
+    (legend,) = ax.figure.legends
+    ax.figure.canvas.draw()
+    assert legend.get_window_extent().y1 < ax.get_window_extent().y0
+
+
 def test_the_bands_cover_the_truth_as_often_as_they_say() -> None:
     """Prompts drawn anew 200 times: 95 % intervals hold the true mean 91 to 98 times of 100 (sd of the count 1.5)."""
     rng, held = np.random.default_rng(1), 0

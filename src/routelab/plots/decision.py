@@ -9,6 +9,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
+from routelab.plots.inputs import short_names
 from routelab.plots.theme import PALETTE, entitle, legend_beside, new_axes, theme
 
 Triple = tuple[float, float, float]
@@ -62,7 +63,8 @@ def plot_decision(
         title: the finding.
         ax: drawn on; None makes a new figure.
     """
-    names = [name.rsplit("/", 1)[-1] for name in providers]
+    shorter = short_names(providers)
+    names = [shorter[name] for name in providers]
     lead = utility[chosen] - np.delete(utility, chosen).max(initial=-np.inf)
     finding = f"{names[chosen]} is chosen"
     finding += f", {lead:+.3f} in utility against the next best" if np.isfinite(lead) else ""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from itertools import pairwise
+from collections.abc import Collection, Mapping
+from itertools import compress, pairwise
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -38,6 +38,7 @@ def plot_frontier(
     captured: Mapping[str, tuple[float, float, float]] | None = None,
     bands: Mapping[str, Floats] | None = None,
     chances: Mapping[str, Floats] | None = None,
+    named: Collection[str] | None = None,
     title: str | None = None,
     ax: Axes | None = None,
 ) -> Axes:
@@ -51,6 +52,7 @@ def plot_frontier(
             a policy that is one point, (1, 3).
         chances: policy → (s,) probability of each setting to be on the frontier, the size of its dot; provider →
             (1,), written beside its name.
+        named: providers whose names are written; None: all.
         title: the finding; None tells the policy that captures most, or that of the highest quality.
         ax: drawn on; None makes a new figure.
     """
@@ -74,7 +76,7 @@ def plot_frontier(
             ax.scatter([], [], s=_DOT, color=INK, label=label)
         ax.margins(0.05, 0.09)  # room for the names below the lowest provider
         cost_axis(ax)
-        _plot_providers(ax, providers, chances)
+        _plot_providers(ax, providers, chances, providers if named is None else named)
         ax.set_ylabel("mean quality")
         entitle(ax, title or _finding(curves, captured or {}))
         legend_beside(ax)
@@ -113,15 +115,18 @@ def _plot_policy(ax: Axes, points: Floats, style: Style, label: str, chances: Fl
     ax.scatter(points[:, 0] * 1e3, points[:, 1], s=area, color=style.color, marker=style.marker, linewidth=0, zorder=3)
 
 
-def _plot_providers(ax: Axes, providers: Mapping[str, tuple[float, float]], chances: Mapping[str, Floats]) -> None:
-    """Single providers as hollow diamonds with their names."""
+def _plot_providers(
+    ax: Axes, providers: Mapping[str, tuple[float, float]], chances: Mapping[str, Floats], named: Collection[str]
+) -> None:
+    """Single providers as hollow diamonds, with the names of those that are ``named``."""
     if not providers:
         return
     costs, qualities = np.array(list(providers.values())).T
     ax.scatter(costs * 1e3, qualities, facecolor="white", edgecolor="0.15", linewidth=1.6, marker="D", s=50, zorder=5)
     shorter = short_names(providers)
+    told = [name in named for name in providers]
     names = [shorter[name] + (f", {chances[name].item():.0%}" if name in chances else "") for name in providers]
-    label_points(ax, list(costs * 1e3), list(qualities), names)
+    label_points(ax, list(costs[told] * 1e3), list(qualities[told]), list(compress(names, told)))
 
 
 def _finding(curves: Mapping[str, Floats], captured: Mapping[str, tuple[float, float, float]]) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 from itertools import takewhile
 
 import pandas as pd
 
 from routelab.errors import FigureError
+from routelab.html import short
 
 _LONGEST = 32  # letters of a name in a figure
 
@@ -35,24 +37,37 @@ def need(frame: pd.DataFrame, *columns: str) -> None:
 
 
 def short_names(names: Iterable[str]) -> dict[str, str]:
-    """Names as they fit into a figure: without what stands before a "/", and not over 32 letters.
+    r"""Names as they fit into a figure: without what stands before a "/", and not over 32 letters.
 
-    Where two would become the same, long ones keep what tells them apart; else both stay as they are.
+    Where two would become the same, long ones keep what tells them apart; else both stay as they are. What is
+    not printable, such as a sign that turns the direction of writing, becomes a space, or its code where two would be
+    the same.
 
     >>> short_names(["openai/gpt-4", "fixed:openai/gpt-4", "a/x", "b/x"])
     {'openai/gpt-4': 'gpt-4', 'fixed:openai/gpt-4': 'fixed:gpt-4', 'a/x': 'a/x', 'b/x': 'b/x'}
     >>> short_names(["y" * 40]).popitem()[1]
     'yyyyyyyyyyyyyyyy…yyyyyyyyyyyyyyy'
+    >>> short_names(["a/\u202ex", "b/\u202ex", "b/\u202dx"])
+    {'a/\u202ex': 'a/ x', 'b/\u202ex': 'b/\\u202ex', 'b/\u202dx': 'b/\\u202dx'}
     >>> list(short_names(["x" * 30 + "-1-" + "y" * 30, "x" * 30 + "-2-" + "y" * 30]).values())
     ['…xxxxxxxxxxxxxx-1-yyyyyyyyyyyyy…', '…xxxxxxxxxxxxxx-2-yyyyyyyyyyyyy…']
     """
-    shorter = {name: _short(name) for name in dict.fromkeys(map(str, names))}
+    whole = {name: short(name, len(name)) for name in dict.fromkeys(map(str, names))}
+    clear = Counter(whole.values())
+    whole |= {name: ascii(name)[1:-1] for name, line in whole.items() if clear[line] > 1}
+    shorter = _shorter(list(whole.values()))
+    return {name: shorter[line] for name, line in whole.items()}
+
+
+def _shorter(names: list[str]) -> dict[str, str]:
+    """Names that are distinct, and stay so."""
+    shorter = {name: _short(name) for name in names}
     taken = list(shorter.values())
-    alike = [name for name, short in shorter.items() if taken.count(short) > 1 and len(name) > _LONGEST]
+    alike = [name for name, brief in shorter.items() if taken.count(brief) > 1 and len(name) > _LONGEST]
     first = len(list(takewhile(lambda letters: len(set(letters)) == 1, zip(*alike, strict=False))))
     shorter |= {name: _window(name, first) for name in alike}
     taken = list(shorter.values())
-    return {name: short if taken.count(short) == 1 else name for name, short in shorter.items()}
+    return {name: brief if taken.count(brief) == 1 else name for name, brief in shorter.items()}
 
 
 def _window(name: str, place: int) -> str:

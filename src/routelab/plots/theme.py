@@ -17,6 +17,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from routelab.html import short
+
 PALETTE = "colorblind"
 INK = "0.3"  # of what is no series: zero lines, events, single providers
 _FONT = {"font.family": ["DejaVu Sans"]}  # ships with matplotlib: the same letters on every machine
@@ -101,7 +103,7 @@ def cost_axis(ax: Axes) -> None:
 def entitle(ax: Axes, finding: str) -> None:
     """Title ``ax`` with what it shows, in as many lines as its width asks for."""
     letters = _size(ax)[0] * 72.0 / (_LETTER * mpl.rcParams["axes.titlesize"])
-    ax.set_title(textwrap.fill(finding, max(20, int(letters))), loc="left")
+    ax.set_title(textwrap.fill(short(finding, len(finding)), max(20, int(letters))), loc="left")
 
 
 def legend_beside(ax: Axes, *, by_height: bool = False, upwards: bool = False, title: str | None = None) -> None:

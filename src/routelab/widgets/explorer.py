@@ -17,10 +17,12 @@ from routelab.evaluation.bootstrap import Interval, percentile_interval
 from routelab.evaluation.curves import PolicyCurve
 from routelab.evaluation.frontier import curve_band, resampled_means
 from routelab.hull import upper_hull
+from routelab.plots.inputs import short_names
 from routelab.plots.shares import digits
 from routelab.widgets.panel import Panel, bar, spoken, table, text
 
 _WIDTH, _HEIGHT = 7.2, 4.5  # of the picture, inches
+_NAMED = 10  # providers asked most that have their names in the picture, beside those on the frontier
 
 
 class FrontierExplorer(Panel):
@@ -74,7 +76,7 @@ class FrontierExplorer(Panel):
                     f"{size[-1]}; give those that the curve was made on"
                 )
         self._prompts: list[str] = [] if prompts is None else list(prompts)
-        self._curve, self._names = curve, [name.rsplit("/", 1)[-1] for name in providers]
+        self._curve, self._names = curve, short_names(providers)
         self._arms = curve.probabilities.argmax(axis=2)
         self._means = resampled_means(curve.outcomes, resamples, np.random.default_rng(seed))
         self._singles = np.column_stack([cost.mean(axis=0), quality.mean(axis=0)])
@@ -110,12 +112,15 @@ class FrontierExplorer(Panel):
 
     def _plane(self, title: str) -> Any:
         """The cost–quality plane, without a setting."""
-        curve, singles = self._curve, dict(zip(self._names, map(tuple, self._singles), strict=True))
+        curve, names = self._curve, list(self._names)
+        singles = dict(zip(names, map(tuple, self._singles), strict=True))
+        asked = curve.shares.max(axis=0).argsort()[-_NAMED:]
+        named = {names[arm] for arm in (*asked, *upper_hull(self._singles[:, 0], self._singles[:, 1]))}
         bands = {curve.name: curve_band(curve.points[:, 0], self._means)} if len(curve.points) > 1 else {}
         with plots.theme():
             ax = plots.new_axes(_WIDTH, _HEIGHT)
-        plots.plot_frontier({curve.name: curve.points}, singles, bands=bands, title=title, ax=ax)
-        ax.legend(loc="lower right", fontsize=9)
+        plots.plot_frontier({curve.name: curve.points}, singles, bands=bands, named=named, title=title, ax=ax)
+        _legend_below(ax)
         return ax
 
     def _draw(self) -> None:
@@ -144,7 +149,7 @@ class FrontierExplorer(Panel):
         self.mark.value = self._cross(place, numbers)
         self.told.value = spoken(f"<b>{text(lead)}</b><br>{text(numbers)}<br>{text(self._beside_mixture(place))}")
         shares = self._curve.shares[place]
-        rows = [[text(name, 40), bar(share)] for name, share in zip(self._names, shares, strict=True)]
+        rows = [[text(name, 40), bar(share)] for name, share in zip(self._names.values(), shares, strict=True)]
         self.mix.value = table(["provider", "share of the requests"], rows)
         self.examples.value = self._changes(place)
 
@@ -154,7 +159,7 @@ class FrontierExplorer(Panel):
         worth = (
             f"1 USD per 1,000 requests is worth {digits(weight / 1e3)} of quality" if weight else "only quality counts"
         )
-        shares = zip(self._names, self._curve.shares[place], strict=True)
+        shares = zip(self._names.values(), self._curve.shares[place], strict=True)
         return (
             f"{self._curve.name} at λ = {digits(weight)}: {worth}.",
             f"Quality {quality.estimate:.3f} (95 % interval {quality.low:.3f} to {quality.high:.3f}) for "
@@ -204,7 +209,7 @@ class FrontierExplorer(Panel):
         return f"<div style='line-height:1.5'><b>{lead}</b>{table(['such as', 'provider'], rows)}</div>"
 
     def _name(self, place: int, row: int) -> str:
-        return text(self._names[self._arms[place, row]], 40)
+        return text(list(self._names.values())[self._arms[place, row]], 40)
 
     def summary(self) -> str:
         """The setting that the slider is at, in three lines."""
@@ -218,5 +223,13 @@ class FrontierExplorer(Panel):
         ax = self._plane(f"At λ = {digits(weight)} {self._curve.name} reaches {reached}")
         one, other = ((each.estimate, each.low, each.high) for each in (cost, quality))
         plots.mark_setting(ax, one, other, f"λ = {digits(weight)}, 95 % intervals")
-        ax.legend(loc="lower right", fontsize=9)
+        _legend_below(ax)
         return plots.png(ax)
+
+
+def _legend_below(ax: Any) -> None:
+    """The one legend of the figure, outside of the axes, where it hides no point."""
+    for legend in (ax.get_legend(), *ax.figure.legends):
+        if legend is not None:
+            legend.remove()
+    ax.figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, fontsize=9)
