@@ -47,8 +47,8 @@ def short_names(names: Iterable[str]) -> dict[str, str]:
     {'openai/gpt-4': 'gpt-4', 'fixed:openai/gpt-4': 'fixed:gpt-4', 'a/x': 'a/x', 'b/x': 'b/x'}
     >>> short_names(["y" * 40]).popitem()[1]
     'yyyyyyyyyyyyyyyy…yyyyyyyyyyyyyyy'
-    >>> short_names(["a/\u202ex", "b/\u202ex", "b/\u202dx"])
-    {'a/\u202ex': 'a/ x', 'b/\u202ex': 'b/\\u202ex', 'b/\u202dx': 'b/\\u202dx'}
+    >>> short_names(["x\u202ey", "b/\u202ex", "b/\u202dx"])
+    {'x\u202ey': 'x y', 'b/\u202ex': '\\u202ex', 'b/\u202dx': '\\u202dx'}
     >>> list(short_names(["x" * 30 + "-1-" + "y" * 30, "x" * 30 + "-2-" + "y" * 30]).values())
     ['…xxxxxxxxxxxxxx-1-yyyyyyyyyyyyy…', '…xxxxxxxxxxxxxx-2-yyyyyyyyyyyyy…']
     """
