@@ -100,6 +100,21 @@ def test_nothing_around_a_body_is_read_without_end(begun: bytes) -> None:
         assert send(served.url, CHAT, BODY)[0] == 200
 
 
+def test_who_is_refused_while_still_sending_reads_the_answer_and_its_end() -> None:
+    head = b"POST /v1/feedback HTTP/1.1\r\nHost: localhost\r\nX: \x7f\r\nContent-Length: 200000\r\n\r\n"
+    with serve_in_thread(create_app(bandit(Speaking()))) as served:
+        place = urlsplit(served.url)
+        with socket.create_connection((place.hostname, place.port), timeout=5.0) as connection:
+            connection.sendall(head)
+            time.sleep(0.1)  # by now it is refused
+            for _ in range(4):
+                connection.sendall(b"x" * 50_000)
+                time.sleep(0.02)
+            told = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert told.startswith(b"HTTP/1.1 400 ")
+    assert told.endswith(b"Invalid HTTP request received.")
+
+
 HEALTH = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 

@@ -9,17 +9,20 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEAD_BYTES = 65_536
 HEAD_S = 10.0
+LINGER_S = 1.0
 
 
 class BoundedHttp(HttpToolsProtocol):
     """Closes a connection that sends more than 64 KiB towards a head, the frame of a chunk, or trailers.
 
     What arrives at once with the end of these is not counted. It also closes a connection that brings no whole head
-    within 10 seconds of its beginning, or of the first byte of a later head; between two requests it may rest.
+    within 10 seconds of its beginning, or of the first byte of a later head; between two requests it may rest. Whoever
+    is refused may go on sending for a second: closed at once, the connection would be reset before the answer is read.
     """
 
     _unread = 0  # bytes since the last head, piece of a body or request was whole
     _in_body = _ended = False  # a head is whole, its body not; the last bytes that came ended a request
+    _refused = False
     _head_due: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -34,13 +37,26 @@ class BoundedHttp(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Take in what arrived."""
+        if self._refused:
+            return
         self._unread += len(data)
         self._ended = False
         super().data_received(data)
-        if self._unread > HEAD_BYTES and not self.transport.is_closing():
+        if self._refused or self.transport.is_closing():
+            return
+        if self._unread > HEAD_BYTES:
             self.send_400_response(f"The head of the request is larger than {HEAD_BYTES:,} bytes.")
-        if self._head_due is None and not (self._in_body or self._ended or self.transport.is_closing()):
+        elif self._head_due is None and not (self._in_body or self._ended):
             self._await_head()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what cannot be read, and end the answer; what still comes is dropped."""
+        self._refused = True
+        self._cease()
+        head = f"content-type: text/plain; charset=utf-8\r\ncontent-length: {len(msg)}\r\nconnection: close"
+        self.transport.write(f"HTTP/1.1 400 Bad Request\r\n{head}\r\n\r\n{msg}".encode("ascii"))
+        self.transport.write_eof()
+        self.loop.call_later(LINGER_S, self.transport.close)
 
     def on_message_begin(self) -> None:
         """Start to read a head."""
