@@ -176,7 +176,7 @@ def decision(ax: Axes | None = None) -> Axes:
     return plots.plot_decision(["small", "large", "frontier"], quality, utility, 1, quality_se=0.1 * quality, ax=ax)
 
 
-def recommendation(ax: Axes | None = None, worst: float = -0.045) -> Axes:
+def recommendation(ax: Axes | None = None, worst: float = -0.045, tolerance: float = 0.01) -> Axes:
     rng = np.random.default_rng(0)
     settings = pd.DataFrame({"policy": "forest", "cost_weight": np.arange(12.0), "cost": np.geomspace(1e-2, 1e-3, 12)})
     settings = settings.assign(difference=0.005 - 0.03 * rng.random(12) * np.linspace(0, 1, 12), se=0.004)
@@ -186,7 +186,7 @@ def recommendation(ax: Axes | None = None, worst: float = -0.045) -> Axes:
         table="mine.csv",
         policy="forest",
         baseline="open/large",
-        tolerance=0.01,
+        tolerance=tolerance,
         objective=Objective(cost_weight=4.0),
         n_train=700,
         n_eval=300,

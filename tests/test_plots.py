@@ -203,7 +203,7 @@ def test_a_cheaper_provider_below_the_edge_of_a_recommendation_is_told() -> None
     assert not [text for text in recommendation().texts if text.get_text().startswith("not shown")]
     ax = recommendation(worst=-0.4)
     (told,) = [text.get_text() for text in ax.texts if text.get_text().startswith("not shown")]
-    assert told == "not shown: 1 cheaper provider, may lose 0.06 or more"
+    assert told == "not shown: 1 cheaper provider (small), may lose 0.06 or more"
 
 
 def test_a_decision_tells_providers_of_the_same_last_name_apart() -> None:
@@ -220,3 +220,8 @@ def test_no_control_or_direction_sign_of_a_name_reaches_a_figure() -> None:
     told = [text.get_text() for text in figure.findobj(Text) if isinstance(text, Text)]
     assert sum("gpt -4 [31m" in text for text in told) == 3  # the title, the legend, the provider
     assert all(line.isprintable() for text in told for line in text.split("\n"))
+
+
+def test_a_recommendation_is_drawn_as_low_as_its_data_and_not_below_minus_one() -> None:
+    assert -0.5 < recommendation(worst=-0.3, tolerance=0.2).get_ylim()[0] < -0.3
+    assert recommendation(worst=-0.995, tolerance=0.2).get_ylim()[0] >= -1.0

@@ -105,6 +105,14 @@ def test_of_40_providers_the_explorer_names_the_frontiers_and_the_most_asked_and
     assert legend.get_window_extent().y1 < ax.get_window_extent().y0
 
 
+def test_the_explorer_tells_costs_of_a_fraction_of_a_cent(outcomes) -> None:
+    quality, cost = outcomes[0], np.full((400, 2), 4.3e-7)
+    curve = curve_of("toy", np.zeros(1), [np.array([[1.0, 0.0]])], quality, cost)
+    assert "for 0.00043 USD per 1,000 requests (0.00043 to 0.00043)" in explorer(curve, (quality, cost)).summary()
+    free = curve_of("toy", np.zeros(1), [np.array([[1.0, 0.0]])], quality, 0.0 * cost)
+    assert "for 0 USD per 1,000 requests (0 to 0)" in explorer(free, (quality, 0.0 * cost)).summary()
+
+
 def test_the_bands_cover_the_truth_as_often_as_they_say() -> None:
     """Prompts drawn anew 200 times: 95 % intervals hold the true mean 91 to 98 times of 100 (sd of the count 1.5)."""
     rng, held = np.random.default_rng(1), 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +17,8 @@ from routelab.plots.theme import INK, PALETTE, cost_axis, entitle, legend_beside
 if TYPE_CHECKING:
     from routelab.benchmark.recommendation import Recommendation
 
+_FEW = 3  # providers out of sight that are named
+
 Colour = str | tuple[float, float, float]
 
 
@@ -23,7 +26,7 @@ def plot_recommendation(advice: Recommendation, *, title: str | None = None, ax:
     """Cost and quality of all settings against the baseline, and of the chosen one on prompts nobody had seen.
 
     Bars are 95 % intervals. Settings that surely lose more than six tolerances (and .05) are left out; how many of them
-    are single providers that cost less than the baseline is said.
+    are single providers that cost less than the baseline is said, and which where they are few.
 
     Args:
         advice: of ``recommend``.
@@ -31,7 +34,7 @@ def plot_recommendation(advice: Recommendation, *, title: str | None = None, ax:
         ax: drawn on; None makes a new figure.
     """
     compared, judged = advice.compared, advice.quality_difference
-    floor = min(-6.0 * advice.tolerance, -0.05, judged.low - 0.01)
+    floor = max(-1.0, min(-6.0 * advice.tolerance, -0.05, judged.low - 0.01))  # qualities are in [0, 1]
     shown = compared[compared["low"] > floor]
     sure = shown["low"] >= -advice.tolerance
     single = shown["policy"].str.startswith("always ")
@@ -71,7 +74,7 @@ def plot_recommendation(advice: Recommendation, *, title: str | None = None, ax:
         ax.axhline(0.0, color=INK, linewidth=1.0)
         ax.axhline(-advice.tolerance, color=INK, linewidth=1.0, linestyle="--", label="tolerance")
         cost_axis(ax)
-        ax.set_ylim(bottom=floor)
+        ax.set_ylim(bottom=max(ax.get_ylim()[0], floor))
         named = shown[single].assign(name=shown["policy"].str.removeprefix("always "))
         names = short_names(named["name"]).values()
         label_points(ax, (1e3 * named["cost"]).tolist(), named["difference"].tolist(), list(names))
@@ -83,13 +86,17 @@ def plot_recommendation(advice: Recommendation, *, title: str | None = None, ax:
 
 
 def _tell_hidden(ax: Axes, advice: Recommendation, floor: float) -> None:
-    """Say at the lower edge how many single providers below ``floor`` would cost less than the baseline."""
+    """Say at the lower edge how many single providers below ``floor`` would cost less than the baseline; name three."""
     single = advice.compared[advice.compared["policy"].str.startswith("always ")]
     usd = single.loc[single["policy"] == f"always {advice.baseline}", "cost"].min()
-    count = int(((single["low"] <= floor) & (single["cost"] < usd)).sum())
+    hidden = single.loc[(single["low"] <= floor) & (single["cost"] < usd), "policy"].str.removeprefix("always ")
+    count = len(hidden)
     if count:
-        told = f"not shown: {count} cheaper provider{'s' * (count > 1)}, may lose {-floor:.2g} or more"
-        ax.text(0.01, 0.01, told, transform=ax.transAxes, fontsize=9, color=INK, va="bottom", zorder=9)
+        names = f" ({', '.join(short_names(hidden).values())})" if count <= _FEW else ""
+        told = f"not shown: {count} cheaper provider{'s' * (count > 1)}{names}, may lose {-floor:.2g} or more"
+        ax.text(
+            0.01, 0.01, textwrap.fill(told, 100), transform=ax.transAxes, fontsize=9, color=INK, va="bottom", zorder=9
+        )
 
 
 def _draw(ax: Axes, rows: pd.DataFrame, marker: str, colour: Colour, label: str) -> None:

@@ -163,7 +163,7 @@ class FrontierExplorer(Panel):
         return (
             f"{self._curve.name} at λ = {digits(weight)}: {worth}.",
             f"Quality {quality.estimate:.3f} (95 % interval {quality.low:.3f} to {quality.high:.3f}) for "
-            f"{cost.estimate:.2f} USD per 1,000 requests ({cost.low:.2f} to {cost.high:.2f}).",
+            f"{_usd(cost.estimate)} USD per 1,000 requests ({_usd(cost.low)} to {_usd(cost.high)}).",
             f"Asked: {', '.join(f'{name} {share:.1%}' for name, share in shares)}.",
         )
 
@@ -218,7 +218,7 @@ class FrontierExplorer(Panel):
     def figure(self) -> bytes:
         """The plane with the setting that the slider is at, as PNG."""
         cost, quality = self.settings[self.slider.value]
-        reached = f"quality {quality.estimate:.3f} for {cost.estimate:.2f} USD per 1,000 requests"
+        reached = f"quality {quality.estimate:.3f} for {_usd(cost.estimate)} USD per 1,000 requests"
         weight = self._curve.cost_weights[self.slider.value]
         ax = self._plane(f"At λ = {digits(weight)} {self._curve.name} reaches {reached}")
         one, other = ((each.estimate, each.low, each.high) for each in (cost, quality))
@@ -233,3 +233,12 @@ def _legend_below(ax: Any) -> None:
         if legend is not None:
             legend.remove()
     ax.figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+
+
+def _usd(value: float) -> str:
+    """USD in cents, below ten cents with two digits that count.
+
+    >>> _usd(1.0), _usd(0.00043), _usd(0.0)
+    ('1.00', '0.00043', '0')
+    """
+    return f"{value:.2f}" if value >= 0.1 else np.format_float_positional(value, 2, fractional=False, trim="-")
