@@ -21,7 +21,16 @@ import pytest
 from openai import OpenAI
 
 from proxying import ASKED, WORDS, client, error_of, send
-from routelab import ForestPolicy, LLMRequest, Objective, PerformanceDB, RequestFeaturizer, load_source, recommend
+from routelab import (
+    ForestPolicy,
+    LLMRequest,
+    Objective,
+    PerformanceDB,
+    PerformanceTable,
+    RequestFeaturizer,
+    load_source,
+    recommend,
+)
 from routelab.cli import run
 from routelab.db_records import CANCELLED
 from routelab.proxy_cli import saved_policy
@@ -134,7 +143,8 @@ def test_a_saved_policy_goes_on_from_where_it_was(tmp_path: Path) -> None:
 
 
 def test_a_recommended_router_is_served_at_its_trade_off(tmp_path: Path) -> None:
-    advice = recommend(load_source("synthetic", n_requests=400, seed=0), tolerance=0.2)
+    frame = load_source("synthetic", n_requests=400, seed=0).to_frame()
+    advice = recommend(PerformanceTable.from_frame(frame.assign(provider="my " + frame["provider"])), tolerance=0.2)
     advice.save(tmp_path / "mine")
     settings: Settings = {}
     policy = saved_policy(tmp_path / "mine", None, settings)

@@ -35,7 +35,7 @@ def proxy(
     budget: Annotated[float | None, typer.Option(min=0.0, help="USD per request, on average.")] = None,
     deadline: Annotated[float, typer.Option(help="Seconds for a request, over all providers asked.")] = 120.0,
     simulated: Annotated[
-        bool, typer.Option("--simulated", help="Five simulated providers, to try it; they wait for your grades.")
+        bool, typer.Option("--simulated", help="Simulated providers, to try it; they wait for your grades.")
     ] = False,
 ) -> None:
     """Serve OpenAI's chat completions; a router decides who answers, and learns from the grades it is told."""
@@ -48,10 +48,11 @@ def proxy(
     local = is_loopback(host)
     if token is None and not local:
         raise RoutelabError(f"{host} can be reached from other machines; set {TOKEN}, which clients must then bear")
-    pool = provider_pool(params, simulated)
+    settings: Settings = {"deadline_s": deadline}
+    begun = saved_policy(policy, featurizer, settings)
+    pool = provider_pool(params, simulated, begun)
     with PerformanceDB(db) as log:
-        settings: Settings = {"db": log, "deadline_s": deadline}
-        begun = saved_policy(policy, featurizer, settings)
+        settings["db"] = log
         if cost_weight is not None:
             settings["objective"] = Objective(cost_weight=cost_weight)
         if budget is not None:
@@ -83,8 +84,8 @@ def named(host: str) -> str:
     return f"[{host.lower()}]" if ":" in host else host.lower()
 
 
-def provider_pool(params: Path, simulated: bool) -> ProviderPool:
-    """The providers of params.yaml, or simulated ones.
+def provider_pool(params: Path, simulated: bool, policy: Policy | None) -> ProviderPool:
+    """The providers of params.yaml, or simulated ones, which stand in for those that ``policy`` knows.
 
     Raises:
         ParamsError: the file is wrong, or names no provider.
@@ -94,7 +95,7 @@ def provider_pool(params: Path, simulated: bool) -> ProviderPool:
     from routelab.providers import ProviderPool, simulated_providers
 
     if simulated:
-        return ProviderPool(simulated_providers(graded=False))
+        return ProviderPool(simulated_providers(graded=False, names=() if policy is None else policy.providers_))
     providers = load_live(params).providers
     if not providers:
         raise ParamsError(f"{params}: live.providers is empty; name your providers there, or try --simulated")

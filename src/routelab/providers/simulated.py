@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import replace
+from itertools import cycle
 
 import numpy as np
 
@@ -151,13 +152,18 @@ def _as_drawn(request: LLMRequest) -> Requests:
     return Requests.of([traits])
 
 
-def simulated_providers(seed: int = 0, *, latency_scale: float = 0.0, graded: bool = True) -> list[SimulatedProvider]:
-    """The five providers of the synthetic world, from cheap to dear.
+def simulated_providers(
+    seed: int = 0, *, latency_scale: float = 0.0, graded: bool = True, names: Iterable[str] = ()
+) -> list[SimulatedProvider]:
+    """The five providers of the synthetic world, from cheap to dear; or stand-ins for those of ``names``.
 
     >>> [provider.name for provider in simulated_providers()]
     ['nano', 'mini', 'coder', 'large', 'frontier']
+    >>> [provider.name for provider in simulated_providers(names=["mine", "yours"])]
+    ['mine', 'yours']
     """
+    profiles = [replace(profile, name=name) for name, profile in zip(names, cycle(DEFAULT_PROVIDERS), strict=False)]
     return [
         SimulatedProvider(profile, seed=seed, latency_scale=latency_scale, graded=graded)
-        for profile in DEFAULT_PROVIDERS
+        for profile in profiles or DEFAULT_PROVIDERS
     ]
