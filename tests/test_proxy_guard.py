@@ -56,6 +56,12 @@ def test_web_pages_reach_no_loopback_proxy() -> None:
         assert send(served.url, CHAT, BODY, host=f"localhost:{port}")[0] == 200
 
 
+def test_a_user_that_no_log_can_hold_is_the_clients_mistake(db: PerformanceDB) -> None:
+    with serve_in_thread(create_app(bandit(Speaking(), db=db))) as served:
+        assert error_of(send(served.url, CHAT, BODY | {"user": "a\0b"}))[:2] == (400, "invalid_body")
+        assert send(served.url, CHAT, BODY | {"user": "a\nb"})[0] == 200
+
+
 def exchange(url: str, *parts: bytes) -> bytes:
     """All that comes back when ``parts`` are sent one after the other, until the server closes."""
     came = b""

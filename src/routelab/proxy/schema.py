@@ -43,7 +43,7 @@ class ChatRequest(_Body):
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     n: Literal[1] | None = None  # one provider answers, once
-    user: Annotated[str, Field(max_length=500)] | None = None
+    user: Annotated[str, Field(max_length=500, pattern=r"^[^\x00]*$")] | None = None  # the log holds no NUL
     temperature: Annotated[float, Field(ge=0.0, le=2.0)] | None = None
     top_p: Annotated[float, Field(ge=0.0, le=1.0)] | None = None
     max_tokens: _Tokens | None = None
