@@ -114,8 +114,9 @@ class FrontierExplorer(Panel):
         """The cost–quality plane, without a setting."""
         curve, names = self._curve, list(self._names)
         singles = dict(zip(names, map(tuple, self._singles), strict=True))
-        asked = curve.shares.max(axis=0).argsort()[-_NAMED:]
-        named = {names[arm] for arm in (*asked, *upper_hull(self._singles[:, 0], self._singles[:, 1]))}
+        most = curve.shares.max(axis=0)
+        told = [arm for arm in most.argsort()[-_NAMED:] if most[arm] > 0.0 or len(names) <= _NAMED]
+        named = {names[arm] for arm in (*told, *upper_hull(self._singles[:, 0], self._singles[:, 1]))}
         bands = {curve.name: curve_band(curve.points[:, 0], self._means)} if len(curve.points) > 1 else {}
         with plots.theme():
             ax = plots.new_axes(_WIDTH, _HEIGHT)
