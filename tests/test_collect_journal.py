@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 
@@ -175,6 +175,15 @@ def test_no_text_is_kept_unless_it_is_asked_for(tmp_path: Path) -> None:
     assert sorted(answers) == ["It is 0", "It is 0", "It is 1", "It is 1", "It is 2", "It is 2"]
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Ctrl-C interrupts, also where the tests run in the background of a shell, which ignores it there."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_waits_for_what_is_in_flight_and_asks_no_more(tmp_path: Path) -> None:
     providers = [Charging("a"), Charging("b")]
     for provider in providers:
